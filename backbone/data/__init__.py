@@ -1,0 +1,1 @@
+"""Data that the networks are trained on."""

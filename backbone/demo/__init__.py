@@ -1,0 +1,1 @@
+"""The demonstration: certificates, transport costs, trajectories, digits."""

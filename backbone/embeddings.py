@@ -1,0 +1,136 @@
+r"""What enters a SiT network besides the image: position, time and label.
+
+Position and time use sines and cosines of geometrically spaced frequencies,
+:math:`\omega_i = 10000^{-i/n}` for :math:`i = 0, …, n - 1`: :math:`n = D/4` for each coordinate of the position,
+:math:`n = 128` for time. Time enters as it is, in [0, 1].
+
+Shapes: N batch, T tokens, D width, F features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that torch users expect
+
+__all__ = ["Float32Linear", "LabelEmbedding", "TimeEmbedding", "position_embedding", "time_features"]
+
+
+class Float32Linear(nn.Linear):
+    """Linear map computed in float32 or better, whatever the weights' dtype and autocast say.
+
+    Time and modulation go through it: bfloat16 resolves only about 2⁻⁸ of a time, and the modulation multiplies the
+    residual stream in every block, so rounding there is the usual start of a NaN loss. It sees one row per image, not
+    one per token, so the cost does not show.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x @ weight.T + bias`` for x (…, in_features), in float32 (float64 where either is float64)."""
+        dtype = torch.promote_types(torch.promote_types(x.dtype, self.weight.dtype), torch.float32)
+        # autocast does not know the meta device, on which shapes are counted.
+        if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+            return self._map(x, dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._map(x, dtype)
+
+    def _map(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        return F.linear(x.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
+
+
+def position_embedding(width: int, side: int) -> Tensor:
+    r"""Fixed sine–cosine embedding of a ``side`` × ``side`` grid of tokens in row-major order.
+
+    .. math:: [\sin(\omega c), \cos(\omega c), \sin(\omega r), \cos(\omega r)], \quad \omega_i = 10000^{-2i/(D/2)}
+
+    with column :math:`c`, row :math:`r` and :math:`i = 0, …, D/4 - 1`, computed in float64.
+
+    Args:
+        width: :math:`D`, divisible by 4.
+        side: tokens along one side.
+
+    Returns:
+        float32 tensor (1, T, D) with T = side².
+
+    References: Vaswani et al. (2017), arXiv:1706.03762, section 3.5; Peebles & Xie (2023), arXiv:2212.09748.
+    """
+    exponent = torch.arange(width // 4, dtype=torch.float64) / (width // 4)
+    omega = torch.pow(10000.0, -exponent)
+    index = torch.arange(side, dtype=torch.float64)
+    row, column = torch.meshgrid(index, index, indexing="ij")
+    halves = []
+    for coordinate in (column, row):
+        angle = coordinate.reshape(-1, 1) * omega
+        halves += [angle.sin(), angle.cos()]
+    return torch.cat(halves, dim=1).to(torch.float32).unsqueeze(0)
+
+
+def time_features(time: Tensor, count: int = 256) -> Tensor:
+    r"""Sinusoidal features of time: :math:`[\cos(\omega t), \sin(\omega t)]`, :math:`\omega_i = 10000^{-i/n}`.
+
+    Args:
+        time: :math:`t`, shape (N,), float32 or float64, in [0, 1].
+        count: number of features F = 2n, even.
+
+    Returns:
+        (N, F) in the dtype of ``time``.
+
+    References: Peebles & Xie (2023), arXiv:2212.09748; SiT (arXiv:2401.08740) feeds t in [0, 1] unscaled.
+    """
+    half = count // 2
+    omega = torch.exp(-math.log(10000.0) / half * torch.arange(half, dtype=time.dtype, device=time.device))
+    angle = time[:, None] * omega
+    return torch.cat([angle.cos(), angle.sin()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoidal features of time followed by Linear–SiLU–Linear, in float32 whatever autocast says.
+
+    Args:
+        width: :math:`D`.
+        features: number of sinusoidal features.
+    """
+
+    def __init__(self, width: int, features: int = 256) -> None:
+        super().__init__()
+        self.features = features
+        self.mlp = nn.Sequential(Float32Linear(features, width), nn.SiLU(), Float32Linear(width, width))
+
+    def forward(self, time: Tensor) -> Tensor:
+        """Return the embedding (N, D) of times (N,)."""
+        embedding: Tensor = self.mlp(time_features(time, self.features))
+        return embedding
+
+
+class LabelEmbedding(nn.Module):
+    """Table of ``num_classes + 1`` rows; the last is the null class, learned by dropping labels in training.
+
+    Args:
+        num_classes: number of labels.
+        width: :math:`D`.
+        dropout: probability that a label is replaced by the null class in training mode.
+
+    References: Ho & Salimans, Classifier-Free Diffusion Guidance (2022), arXiv:2207.12598.
+    """
+
+    def __init__(self, num_classes: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding_table = nn.Embedding(num_classes + 1, width)
+        self.num_classes = num_classes
+        self.dropout = dropout
+
+    def forward(self, y: Tensor, drop: Tensor | None = None) -> Tensor:
+        """Return the rows (N, D) of labels ``y`` (N,).
+
+        Args:
+            y: labels (N,), integers in 0 … num_classes.
+            drop: boolean (N,), the labels to replace by the null class. With None they are drawn from torch's global
+                generator in training mode, and none is replaced in evaluation mode.
+        """
+        if drop is None and self.training and self.dropout > 0:
+            drop = torch.rand(y.shape, device=y.device) < self.dropout
+        if drop is not None:
+            y = torch.where(drop, self.num_classes, y)
+        rows: Tensor = self.embedding_table(y)
+        return rows

@@ -1,0 +1,49 @@
+r"""Stochastic interpolants: schedules as sympy expressions, and everything that follows from them.
+
+>>> from interpolants import Schedule, t
+>>> schedule = Schedule("quadratic", alpha=1 - t**2, sigma=t**2)
+>>> schedule.d_sigma(t)
+2*t
+>>> schedule.d_sigma(0.25)
+0.5
+
+t = 0 is data and t = 1 is noise, everywhere. See the documentation's conventions page.
+"""
+
+from interpolants import diffusion
+from interpolants.certify import certify
+from interpolants.dynamics import forward_sde, probability_flow, reverse_sde
+from interpolants.path import Path
+from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
+from interpolants.schedule import Coefficients, Schedule
+from interpolants.schedules import GVP, VP, Linear
+from interpolants.symbols import t
+from interpolants.targets import Gaussian, GaussianMixture
+from interpolants.transport import straightness, transport_cost, wasserstein2
+
+__all__ = [
+    "GVP",
+    "VP",
+    "Coefficients",
+    "Data",
+    "Gaussian",
+    "GaussianMixture",
+    "Linear",
+    "Noise",
+    "Path",
+    "Prediction",
+    "Schedule",
+    "Score",
+    "VPrediction",
+    "Velocity",
+    "certify",
+    "convert",
+    "diffusion",
+    "forward_sde",
+    "probability_flow",
+    "reverse_sde",
+    "straightness",
+    "t",
+    "transport_cost",
+    "wasserstein2",
+]

@@ -1,0 +1,95 @@
+"""A(t)·x + B(t)·prediction: the one form that conversions and dynamics have.
+
+A and B are each simplified as one expression before they become code, so an infinity that cancels in the product never
+reaches floating point. Where both A and B are infinite together, the pole is taken out as a common factor: the inner
+combination is finite and the result is ±inf, not inf − inf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sympy import Expr, Integer, nsimplify, together
+
+from interpolants.coefficient import Array, Coefficient, pad
+from interpolants.schedule import Schedule
+from interpolants.symbols import t
+from solvers.errors import explain
+
+__all__ = ["Combination", "solve_row"]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """The map (x, p) ↦ A(t)·x + B(t)·p with A and B as sympy expressions on a schedule's domain."""
+
+    schedule: Schedule
+    A: Expr
+    B: Expr
+    label: str
+
+    @cached_property
+    def coefficients(self) -> tuple[Coefficient, Coefficient]:
+        """A and B as functions of time."""
+        a = self.schedule.coefficient(self.A, f"the factor of x in {self.label}")
+        b = self.schedule.coefficient(self.B, f"the factor of the prediction in {self.label}")
+        return a, b
+
+    @cached_property
+    def poles(self) -> tuple[float, ...]:
+        """Times at which A or B is infinite."""
+        a, b = self.coefficients
+        return tuple(sorted({*a.poles, *b.poles}))
+
+    @cached_property
+    def _factored(self) -> tuple[Coefficient, Coefficient, Coefficient] | None:
+        """The common pole g of A and B, and A/g and B/g; None where they have no power-law pole in common."""
+        common = Integer(1)
+        for a, b in zip(self.coefficients[0].ends, self.coefficients[1].ends):
+            if a.is_pole and b.is_pole and a.order < 0 and b.order < 0:
+                distance = t - nsimplify(a.time) if a.time == self.schedule.domain[0] else nsimplify(a.time) - t
+                common *= distance ** nsimplify(min(a.order, b.order))
+        if common == 1:
+            return None
+        label = f"an inner factor of {self.label}"
+        inner = (self.schedule.coefficient(together(part / common), label) for part in (self.A, self.B))
+        return self.schedule.coefficient(common, f"the pole of {self.label}"), *inner  # type: ignore[return-value]
+
+    @cached_property
+    def is_prediction(self) -> bool:
+        """Whether the map is p itself."""
+        return bool(self.A == 0 and self.B == 1)
+
+    def __call__(self, time: Any, x: Array, prediction: Array) -> Array:
+        """Evaluate at a number or at times of shape (B,), for x and prediction of one shape (B, …)."""
+        if prediction.shape != x.shape:
+            remedy = "return one prediction of the shape of x (for learned variances, its first half)"
+            raise ValueError(explain(f"a prediction of shape {tuple(x.shape)}", f"{tuple(prediction.shape)}", remedy))
+        if self.is_prediction:
+            return prediction
+        a, b = self.coefficients
+        if not isinstance(time, (float, int)) and self._factored is not None:
+            pole, inner_a, inner_b = self._factored
+            return pad(pole(time), x) * (pad(inner_a(time), x) * x + pad(inner_b(time), x) * prediction)
+        if self.A == 0:
+            return pad(b(time), x) * prediction
+        return pad(a(time), x) * x + pad(b(time), x) * prediction
+
+
+def solve_row(schedule: Schedule, wanted: tuple[Expr, Expr], given: tuple[Expr, Expr], label: str) -> Combination:
+    r"""Return the combination of x_t and the quantity with row ``given`` that has row ``wanted``.
+
+    Raises:
+        ValueError: ``given`` is a multiple of x_t, and carries no information of its own.
+    """
+    alpha, sigma = schedule.expressions["alpha"], schedule.expressions["sigma"]
+    (c, d), (a, b) = wanted, given
+    if wanted == given:
+        return Combination(schedule, Integer(0), Integer(1), label)
+    determinant = alpha * b - sigma * a
+    if determinant.equals(0):
+        remedy = "predict another quantity under this schedule"
+        raise ValueError(explain("a prediction independent of x_t", label, remedy))
+    return Combination(schedule, (b * c - a * d) / determinant, (alpha * d - sigma * c) / determinant, label)

@@ -1,0 +1,139 @@
+r"""The diffusion coefficient :math:`w_t` of the reverse SDE.
+
+It is the paper's: noise :math:`\sqrt{w_t}`, drift :math:`v - \tfrac12 w_t s`.
+
+Every choice is a formula in the schedule; :meth:`DiffusionCoefficient.of` evaluates it. Multiples and sums are choices
+too: ``2 * w.Sigma()``. SiT's published code calls :math:`w_t/2` "diffusion"; that quantity does not appear here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from sympy import Expr, Integer, cos, pi, sin, sympify
+
+from interpolants.coefficient import Coefficient
+from interpolants.measure import Exact
+from interpolants.schedule import Schedule
+from interpolants.symbols import canonical, t
+from solvers.errors import explain
+
+__all__ = [
+    "KL",
+    "SBDM",
+    "Constant",
+    "Custom",
+    "Decreasing",
+    "DiffusionCoefficient",
+    "Ramp",
+    "Sigma",
+    "SinSquared",
+    "Zero",
+]
+
+
+@dataclass(frozen=True)
+class DiffusionCoefficient:
+    """A choice of w_t: its name, and its expression under a schedule."""
+
+    name: str
+    expression: Callable[[Schedule], Expr]
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __mul__(self, factor: float) -> DiffusionCoefficient:
+        number = canonical(factor, "a multiple of w")
+        if number.free_symbols or number < 0:
+            raise ValueError(explain("a multiple >= 0 of w", str(factor), "w is a variance rate: keep it non-negative"))
+        return DiffusionCoefficient(f"{factor} * {self.name}", lambda schedule: number * self.expression(schedule))
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: DiffusionCoefficient) -> DiffusionCoefficient:
+        return DiffusionCoefficient(
+            f"{self.name} + {other.name}", lambda schedule: self.expression(schedule) + other.expression(schedule)
+        )
+
+    def of(self, schedule: Schedule) -> Coefficient:
+        """Return w_t under ``schedule`` as a function of time.
+
+        Raises:
+            ValueError: w is negative somewhere; the message says where.
+        """
+        expression = self.expression(schedule)
+        exact = Exact(expression, t, schedule.domain)
+        for time in np.linspace(*schedule.domain, 66)[1:-1]:
+            if exact.at(time) < 0:
+                received = f"{float(exact.at(time)):.4g} at t = {time:.4g}"
+                remedy = "square the expression, or restrict it to where it is positive"
+                raise ValueError(explain(f"w = {self.name} >= 0 on the domain of {schedule.name}", received, remedy))
+        return schedule.coefficient(expression, f"w = {self.name}")
+
+
+def KL() -> DiffusionCoefficient:  # noqa: N802
+    r"""Return :math:`w^{KL}_t = 2\kappa_t`, the minimiser of the KL bound.
+
+    :math:`\kappa = \sigma\dot\sigma - \dot\alpha\sigma^2/\alpha`.
+    Linear: 2t/(1−t). GVP: π tan(πt/2). VP: β_t. Infinite at t = 1 where α₁ = 0. References: Ma et al. (2024), arXiv
+    2401.08740, §2.4 (wKL in the main text's normalisation).
+    """
+    return DiffusionCoefficient("KL()", lambda schedule: 2 * schedule.expressions["kappa"])
+
+
+def Sigma() -> DiffusionCoefficient:  # noqa: N802
+    r"""Return :math:`w_t = \sigma_t`: zero at the data, finite at the noise. SiT's code: ``diffusion_form="sigma"``."""
+    return DiffusionCoefficient("Sigma()", lambda schedule: schedule.expressions["sigma"])
+
+
+def SinSquared() -> DiffusionCoefficient:  # noqa: N802
+    r"""Return :math:`w_t = \sin^2(\pi t)`: zero at both ends, where the KL bound has 1/w and diverges."""
+    return DiffusionCoefficient("SinSquared()", lambda schedule: sin(pi * t) ** 2)
+
+
+def SBDM(beta: object = None) -> DiffusionCoefficient:  # noqa: N802
+    r"""Return :math:`w_t = \beta_t`, the noise rate of the score SDE.
+
+    Without a rate it is :math:`2\kappa_t`, which equals :math:`\beta_t` for VP.
+
+    References: Song et al. (2021), arXiv 2011.13456. SiT's code: ``diffusion_form="SBDM"``, with the factor that the
+    paper's convention gives.
+    """
+    if beta is None:
+        return DiffusionCoefficient("SBDM()", KL().expression)
+    rate = canonical(beta, "beta")
+    return DiffusionCoefficient(f"SBDM({rate})", lambda schedule: rate)
+
+
+def Constant(value: float) -> DiffusionCoefficient:  # noqa: N802
+    r"""Return :math:`w_t = c \ge 0`. Where κ₀ = 0 (Linear, GVP) the drift is then infinite at t = 0."""
+    number = canonical(value, "a constant w")
+    if number.free_symbols or number < 0:
+        raise ValueError(explain("a number >= 0", str(value), "w is a variance rate: keep it non-negative"))
+    return DiffusionCoefficient(f"Constant({value})", lambda schedule: number)
+
+
+def Ramp() -> DiffusionCoefficient:  # noqa: N802
+    r"""Return :math:`w_t = t`. SiT's code calls it ``"linear"``; REPA uses 2t under every schedule."""
+    return DiffusionCoefficient("Ramp()", lambda schedule: t)
+
+
+def Decreasing() -> DiffusionCoefficient:  # noqa: N802
+    r"""Return :math:`w_t = \tfrac14(1 - \cos\pi t)^2 = \sin^4(\pi t/2)`, decreasing towards the data.
+
+    SiT's code: ``"decreasing"``, ¼(cos πt' + 1)² in its own time t' = 1 − t.
+    """
+    return DiffusionCoefficient("Decreasing()", lambda schedule: (1 - cos(pi * t)) ** 2 / 4)
+
+
+def Zero() -> DiffusionCoefficient:  # noqa: N802
+    r"""Return :math:`w_t = 0`: the reverse SDE becomes the probability-flow ODE."""
+    return DiffusionCoefficient("Zero()", lambda schedule: Integer(0))
+
+
+def Custom(expression: object) -> DiffusionCoefficient:  # noqa: N802
+    """Return any non-negative expression of time as w_t."""
+    formula = canonical(expression, "w")
+    return DiffusionCoefficient(f"Custom({sympify(formula)})", lambda schedule: formula)

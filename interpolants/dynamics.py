@@ -1,0 +1,108 @@
+r"""From a schedule and a network to the problems that :mod:`solvers` integrates.
+
+.. math::
+   \dot X = v(X, t), \qquad
+   dX = \bigl[v - \tfrac12 w_t s\bigr]dt + \sqrt{w_t}\,d\bar W \quad (t: 1 \to 0), \qquad
+   dX = \bigl[v + \tfrac12 w_t s\bigr]dt + \sqrt{w_t}\,dW \quad (t: 0 \to 1)
+
+have the same marginals for every :math:`w_t \ge 0` (Ma et al. 2024, arXiv 2401.08740, eq. 2–4). Each drift is one
+combination A(t)·x + B(t)·prediction, simplified before lowering: one network call per drift, and with wKL the score
+term becomes :math:`-(W/\alpha)\hat\varepsilon`, regular at t = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sympy import Expr, Integer, sqrt
+
+from interpolants.coefficient import Array, Coefficient
+from interpolants.combination import Combination, solve_row
+from interpolants.diffusion import DiffusionCoefficient
+from interpolants.prediction import Prediction, Velocity, expect_prediction
+from interpolants.schedule import Schedule
+from solvers import ODE, SDE, Pole
+from solvers.errors import explain
+
+__all__ = ["forward_sde", "probability_flow", "reverse_sde"]
+
+Model = Callable[[Any, Array], Array]
+
+
+def probability_flow(schedule: Schedule, model: Model, prediction: Prediction = Velocity) -> ODE:
+    """Return the probability-flow ODE of a network.
+
+    Args:
+        schedule: the schedule under which the network was trained.
+        model: ``model(time, x)`` → prediction of the shape of x; the solver passes time as a float.
+        prediction: what the network predicts.
+    """
+    combination = drift_combination(schedule, prediction, Integer(0), f"the probability flow of a {prediction} model")
+    return ODE(_combine(combination, model), poles=_poles(combination, None), domain=schedule.domain)
+
+
+def reverse_sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: Prediction = Velocity) -> SDE:
+    """Return the reverse-time SDE with diffusion coefficient ``w``, to be integrated from noise to data.
+
+    Raises:
+        ValueError: w is negative somewhere.
+    """
+    return _sde(schedule, model, w, prediction, sign=1)
+
+
+def forward_sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: Prediction = Velocity) -> SDE:
+    """Return the forward-time SDE with diffusion coefficient ``w``, to be integrated from data to noise."""
+    return _sde(schedule, model, w, prediction, sign=-1)
+
+
+def _sde(schedule: Schedule, model: Model, w: object, prediction: Prediction, sign: int) -> SDE:
+    if not isinstance(w, DiffusionCoefficient):
+        remedy = "pass a choice from interpolants.diffusion, such as KL() or Sigma() (or Custom(expression))"
+        raise TypeError(explain("a diffusion coefficient w", repr(w), remedy))
+    variance = w.of(schedule)
+    direction = "reverse" if sign > 0 else "forward"
+    label = f"the {direction} SDE of a {prediction} model with w = {w}"
+    combination = drift_combination(schedule, prediction, sign * variance.expression, label)
+    noise = schedule.coefficient(sqrt(variance.expression), f"the noise of {label}")
+    return SDE(_combine(combination, model), noise, poles=_poles(combination, noise), domain=schedule.domain)
+
+
+def drift_combination(schedule: Schedule, prediction: Prediction, w: Expr, label: str) -> Combination:
+    r"""Combine v − ½ w s, whose row is (α̇, σ̇ + w/2σ) because s = −ε/σ."""
+    expect_prediction(prediction, "prediction")
+    d_alpha, d_sigma, sigma = (schedule.expressions[name] for name in ("d_alpha", "d_sigma", "sigma"))
+    return solve_row(schedule, (d_alpha, d_sigma + w / (2 * sigma)), prediction.row(schedule), label)
+
+
+def _combine(combination: Combination, model: Model) -> Model:
+    if not callable(model):
+        raise TypeError(explain("a callable model(time, x)", repr(model), "pass a function, or bind(network, y)"))
+    if combination.is_prediction:
+        return model
+
+    def drift(time: Any, x: Array) -> Array:
+        return combination(time, x, model(time, x))
+
+    return drift
+
+
+def _poles(combination: Combination, noise: Coefficient | None) -> tuple[Pole, ...]:
+    schedule = combination.schedule
+    times = {*combination.poles, *(noise.poles if noise is not None else ())}
+    return tuple(
+        Pole(time, f"{combination.label} is infinite at t = {time:g}", _remedy(schedule, time))
+        for time in sorted(times)
+    )
+
+
+def _remedy(schedule: Schedule, time: float) -> str:
+    lo, hi = schedule.domain
+    if time == lo:
+        stop = f"{lo + 1e-3 * (hi - lo):g}"
+        return (
+            f"end the grid before it, for example uniform(n, stop={stop}), or use a method that does not evaluate at "
+            "the last time (Euler, EulerMaruyama)"
+        )
+    start = f"{hi - 1e-3 * (hi - lo):g}"
+    return f"start the grid below it, for example uniform(n, start={start}), or choose a w or a prediction finite there"

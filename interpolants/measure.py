@@ -1,0 +1,118 @@
+"""The exact side of lowering: probes, 80-digit values, and what an expression does at the ends of its domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import mpmath
+import numpy as np
+import sympy
+from mpmath import mpf
+from numpy.typing import NDArray
+from sympy import Expr, Symbol
+
+from solvers.errors import explain
+
+__all__ = ["DIGITS", "End", "Exact", "ulp_errors"]
+
+DIGITS = 80
+Domain = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class End:
+    """Behaviour at an end: ``limit`` (possibly ±inf) and ``order``, the exponent of the distance to the end.
+
+    ``order`` is negative at a power-law pole, and 0.0 with an infinite ``limit`` where the growth is logarithmic.
+    """
+
+    time: float
+    limit: float
+    order: float
+
+    @property
+    def is_pole(self) -> bool:
+        """Whether the value is infinite there."""
+        return bool(np.isinf(self.limit))
+
+
+class Exact:
+    """An expression at 80 digits on a domain."""
+
+    def __init__(self, expression: Expr, symbol: Symbol, domain: Domain):
+        self.expression, self.symbol, self.domain = expression, symbol, domain
+        self._function = sympy.lambdify(symbol, expression, "mpmath")
+
+    def at(self, time: mpf | float) -> mpf:
+        """Return the value at ``time``; the caller stays off the removable singularities."""
+        with mpmath.workdps(DIGITS):
+            value = self._function(mpmath.mpf(time))
+            return mpmath.mpf(value.real if isinstance(value, mpmath.mpc) and abs(value.imag) < 1e-40 else value)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether both ends of the domain are finite."""
+        return bool(np.isfinite(self.domain).all())
+
+    @cached_property
+    def ends(self) -> tuple[End, ...]:
+        """The two ends, or none for an unbounded domain."""
+        return (self._end(0), self._end(1)) if self.bounded else ()
+
+    def _end(self, which: int) -> End:
+        """Read the limit and its order off three distances, 1e-20, 1e-25 and 1e-30, at 80 digits."""
+        time = self.domain[which]
+        with mpmath.workdps(DIGITS):
+            inward = (1 - 2 * which) * mpmath.mpf(self.domain[1] - self.domain[0])
+            try:
+                a, b, c = (self.at(mpf(time) + inward * mpf(10) ** -power) for power in (20, 25, 30))
+            except (TypeError, ValueError, ZeroDivisionError) as error:
+                remedy = "check the expression near the ends of its domain"
+                raise ValueError(explain(f"real values near {time:g}", str(self.expression), remedy)) from error
+            if b == 0 or a == 0:
+                return End(time, float(b), 0.0)
+            slope = float(mpmath.log10(abs(a / b)) / 5)
+            order = round(12 * slope) / 12
+            if abs(slope - order) < 0.02 and order != 0:
+                return End(time, 0.0 if order > 0 else float(mpmath.sign(c)) * float("inf"), order)
+            if abs(c - b) > abs(b - a) / 2 and abs(b - a) > mpf(10) ** -9 * abs(b):
+                return End(time, float(mpmath.sign(c)) * float("inf"), 0.0)
+            return End(time, float(c), 0.0)
+
+    @cached_property
+    def probes(self) -> NDArray[np.float64]:
+        """Interior probes, exactly representable in float32, dense towards both ends."""
+        if not self.bounded:
+            near = np.geomspace(1e-3, 80.0, 24)
+            return np.sort(np.float64(np.float32(np.concatenate([-near, near]))))
+        lo, hi = self.domain
+        points: NDArray[np.float64]
+        towards_lo = np.geomspace(1e-30, 0.06, 14)
+        towards_hi = 2.0 ** -np.arange(4.5, 24.5, 2.0)
+        middle = (np.arange(24) + 0.37) / 24
+        relative = np.concatenate([towards_lo, middle, 1 - towards_hi])
+        points = np.asarray(lo + (hi - lo) * relative).astype(np.float32).astype(np.float64)
+        return np.unique(points[(points > lo) & (points < hi)])
+
+    @cached_property
+    def values(self) -> list[mpf]:
+        """The exact values at the probes."""
+        return [self.at(float(probe)) for probe in self.probes]
+
+
+def ulp_errors(got: NDArray[np.floating], exact: list[mpf], *, floor: float = 0.0) -> NDArray[np.float64]:
+    """Return |got − exact| in units of the last place, of ``max(|exact|, floor)`` in ``got``'s type.
+
+    A value beyond the largest number of the type must come out infinite; anything else not finite is an error of inf.
+    """
+    info = np.finfo(got.dtype)
+    errors = np.full(len(exact), np.inf)
+    for index, (value, truth) in enumerate(zip(got, exact)):
+        if np.isfinite(value):
+            size = max(abs(truth), mpf(float(info.tiny)), mpf(floor))
+            exponent = int(mpmath.floor(mpmath.log(size, 2)))
+            errors[index] = float(abs(mpf(float(value)) - truth) * mpf(2) ** (info.nmant - exponent))
+        elif abs(truth) > float(info.max) and (value > 0) == (truth > 0):
+            errors[index] = 0.0
+    return errors

@@ -1,0 +1,105 @@
+r"""A path is a schedule and a target: exact marginals :math:`p_t`, and what the optimal network predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Expr
+
+from interpolants.coefficient import Array, pad
+from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction
+from interpolants.schedule import Schedule, standard_normal
+from interpolants.targets.mixture import GaussianMixture
+from solvers.errors import explain
+
+__all__ = ["Path"]
+
+
+@dataclass(frozen=True)
+class Path:
+    r"""The law of :math:`x_t = \alpha_t x_{\mathrm{data}} + \sigma_t\varepsilon` with data from a target.
+
+    Args:
+        schedule: any :class:`Schedule`.
+        target: a :class:`Gaussian` or :class:`GaussianMixture`, dimension d.
+
+    ``time`` is a number or has shape (B,); ``x`` has shape (B, d). numpy in, numpy out; torch in, torch out.
+
+    References: Ma et al. (2024), arXiv 2401.08740, §2 and A.1; closed forms are derived in the documentation.
+    """
+
+    schedule: Schedule
+    target: GaussianMixture
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.schedule, Schedule):
+            raise TypeError(explain("a Schedule", repr(self.schedule), "pass Linear(), GVP(), VP() or Schedule(...)"))
+        if not isinstance(self.target, GaussianMixture):
+            raise TypeError(explain("a target", repr(self.target), "pass Gaussian(mean, cov)"))
+
+    def _coefficient(self, expression: Expr, time: Any, x: Array) -> Any:
+        return pad(self.schedule.coefficient(expression)(time), x)
+
+    def predict(self, prediction: Prediction, time: Any, x: Array) -> Array:
+        """Return the conditional expectation of ``prediction`` given x_t = x, shape (B, d)."""
+        c, d = prediction.row(self.schedule)
+        alpha, sigma = self.schedule.expressions["alpha"], self.schedule.expressions["sigma"]
+        return self.target.expectation(
+            x,
+            alpha=self._coefficient(alpha, time, x),
+            sigma=self._coefficient(sigma, time, x),
+            c=self._coefficient(c, time, x),
+            c_alpha=self._coefficient(c * alpha, time, x),
+            d_sigma=self._coefficient(d * sigma, time, x),
+        )
+
+    def velocity(self, time: Any, x: Array) -> Array:
+        r"""Return :math:`v = \dot\alpha\,\mathbb E[x_{\mathrm{data}}|x] + \dot\sigma\,\mathbb E[\varepsilon|x]`."""
+        return self.predict(Velocity, time, x)
+
+    def score(self, time: Any, x: Array) -> Array:
+        r"""Return :math:`s = \nabla\log p_t(x)`."""
+        return self.predict(Score, time, x)
+
+    def noise(self, time: Any, x: Array) -> Array:
+        r"""Return :math:`\mathbb E[\varepsilon|x_t = x]`."""
+        return self.predict(Noise, time, x)
+
+    def data(self, time: Any, x: Array) -> Array:
+        r"""Return :math:`\mathbb E[x_{\mathrm{data}}|x_t = x]`, the denoiser."""
+        return self.predict(Data, time, x)
+
+    def v_prediction(self, time: Any, x: Array) -> Array:
+        r"""Return :math:`\mathbb E[\alpha\varepsilon - \sigma x_{\mathrm{data}}|x_t = x]`."""
+        return self.predict(VPrediction, time, x)
+
+    def log_density(self, time: Any, x: Array) -> Array:
+        r"""Return :math:`\log p_t(x)`, shape (B,)."""
+        expressions = self.schedule.expressions
+        alpha, sigma = (self._coefficient(expressions[name], time, x) for name in ("alpha", "sigma"))
+        return self.target.log_density(x, alpha=alpha, sigma=sigma)
+
+    def sample_joint(self, time: float, n: int, rng: Any) -> tuple[Array, Array, Array]:
+        """Draw n triples (x_t, x_data, noise), each of shape (n, d)."""
+        x_data = self.target.sample(n, rng)
+        noise = standard_normal((n, self.target.dimension), rng)
+        if not isinstance(x_data, type(noise)):  # pragma: no cover - both come from one generator
+            raise TypeError(explain("one generator", type(noise).__name__, "pass one generator"))
+        noise = noise if noise.dtype == x_data.dtype else noise.to(x_data.dtype)
+        return self.schedule.alpha(float(time)) * x_data + self.schedule.sigma(float(time)) * noise, x_data, noise
+
+    def sample(self, time: float, n: int, rng: Any) -> Array:
+        """Draw n points from p_t, shape (n, d)."""
+        return self.sample_joint(time, n, rng)[0]
+
+    def prior(self, n: int, rng: Any) -> Array:
+        """Draw n points from the prior σ₁·N(0, I) that sampling starts from, shape (n, d)."""
+        return self.schedule.prior((n, self.target.dimension), rng)
+
+    def flow(self, start: float, stop: float, x: Array) -> Array:
+        """Move points from time ``start`` to time ``stop`` along the exact probability flow (Gaussian targets)."""
+        schedule = self.schedule
+        begin = (schedule.alpha(float(start)), schedule.sigma(float(start)))
+        end = (schedule.alpha(float(stop)), schedule.sigma(float(stop)))
+        return self.target.flow(x, begin, end)

@@ -1,0 +1,133 @@
+"""From a sympy expression to the text of a function.
+
+Two spellings of the same arithmetic: ``array`` for numpy, torch and jax, which share the names of the array API
+standard, and ``scalar`` for Python floats through :mod:`math` (and for numba). Constants are folded to the nearest
+double here, at 30 digits, and never again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy
+from sympy import Abs, Add, Expr, Mul, Pow, Symbol, exp
+
+from solvers.errors import explain
+
+__all__ = ["PREAMBLE", "emit", "statements"]
+
+_FUNCTIONS = (
+    *("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+    *("expm1", "log1p", "erf"),
+)
+
+PREAMBLE = {
+    "array": '''
+def _sinpi(x):
+    """Return sin(pi x) for 0 <= x <= 1, accurate at both zeros."""
+    r = xp.where(x > 0.5, 1.0 - x, x)
+    return xp.where(r > 0.25, xp.cos(3.141592653589793 * (0.5 - r)), xp.sin(3.141592653589793 * r))
+
+
+def _cospi(x):
+    """Return cos(pi x) for 0 <= x <= 1, accurate at its zero."""
+    r = 0.5 - x
+    return xp.where(x < 0.25, xp.cos(3.141592653589793 * x), xp.sin(3.141592653589793 * r))
+''',
+    "scalar": '''
+def _sinpi(x):
+    """Return sin(pi x) for 0 <= x <= 1, accurate at both zeros."""
+    r = 1.0 - x if x > 0.5 else x
+    return xp.cos(3.141592653589793 * (0.5 - r)) if r > 0.25 else xp.sin(3.141592653589793 * r)
+
+
+def _cospi(x):
+    """Return cos(pi x) for 0 <= x <= 1, accurate at its zero."""
+    return xp.cos(3.141592653589793 * x) if x < 0.25 else xp.sin(3.141592653589793 * (0.5 - x))
+''',
+}
+
+
+def statements(expression: Expr, symbol: Symbol, prefix: str) -> tuple[list[str], str]:
+    """Return assignments of the shared sub-expressions and the text of the result."""
+    names = (Symbol(f"{prefix}{index}") for index in range(10**6))
+    shared, (result,) = sympy.cse([expression], symbols=names, optimizations=None)
+    return [f"{name} = {emit(value)}" for name, value in shared], emit(result)
+
+
+def emit(expression: Expr) -> str:
+    """Return ``expression`` as a fully parenthesised Python expression."""
+    if not expression.free_symbols:
+        value = expression.evalf(30)
+        if not value.is_real:
+            raise ValueError(explain("real constants", str(expression), "keep the expression real on its domain"))
+        return repr(float(value))
+    match expression:
+        case Symbol():
+            return str(expression.name)
+        case Add():
+            return _sum(expression.args)
+        case Mul():
+            return _product(expression)
+        case Pow():
+            return _power(expression.base, expression.exp)
+        case exp():
+            return f"xp.exp({emit(expression.args[0])})"
+    name = expression.func.__name__
+    arguments = ", ".join(map(emit, expression.args))
+    if name in ("sinpi", "cospi"):
+        return f"_{name}({arguments})"
+    if isinstance(expression, Abs):
+        return f"abs({arguments})"
+    if name in _FUNCTIONS:
+        return f"xp.{name}({arguments})"
+    remedy = f"use + - * / ** sqrt and {', '.join(sorted(_FUNCTIONS))}"
+    raise ValueError(explain("a function with a numerical implementation", name, remedy))
+
+
+def _sum(terms: Sequence[Expr]) -> str:
+    parts: list[str] = []
+    for term in sorted(terms, key=lambda term: bool(term.free_symbols)):
+        coefficient, rest = term.as_coeff_Mul()
+        if parts and coefficient.is_negative:
+            parts.append(f"- {emit(-coefficient * rest)}")
+        else:
+            parts.append(f"+ {emit(term)}" if parts else emit(term))
+    return f"({' '.join(parts)})"
+
+
+def _product(expression: Expr) -> str:
+    constant, rest = expression.as_independent(*expression.free_symbols, as_Add=False)
+    above, below = [], []
+    for factor in Mul.make_args(rest):
+        base, power = factor.as_base_exp()
+        if not isinstance(factor, exp) and power.is_number and power.is_negative:
+            below.append(_power(base, -power))
+        else:
+            above.append(emit(factor))
+    sign = ""
+    if constant == -1:
+        sign = "-"
+    elif constant != 1:
+        above.insert(0, emit(constant))
+    numerator = " * ".join(above) if above else "1.0"
+    if not below:
+        return f"({sign}{numerator})"
+    denominator = below[0] if len(below) == 1 else f"({' * '.join(below)})"
+    return f"({sign}{numerator} / {denominator})"
+
+
+def _power(base: Expr, power: Expr) -> str:
+    text = emit(base)
+    if power.is_number and power.is_negative:
+        return f"(1.0 / {_power(base, -power)})"
+    if power == 1:
+        return text
+    if power == 2 and isinstance(base, Symbol):
+        return f"({text} * {text})"
+    if power.is_Rational and power.q == 2:
+        root = f"xp.sqrt({text})"
+        return root if power.p == 1 else f"({root} * {emit(base ** ((power.p - 1) // 2))})"
+    if power.is_Integer:
+        return f"({text}**{int(power)})"
+    return f"({text} ** {emit(power)})"

@@ -1,0 +1,153 @@
+r"""Equivalent forms of one expression, some of which survive floating point.
+
+:func:`forms` yields candidates from cheap to expensive: algebraic rearrangements by sympy, each passed through
+:func:`stable`, which introduces the functions that floating point has for exactly this purpose,
+
+.. math:: a e^X - a = a\,\mathrm{expm1}(X), \quad \sin(\pi q) = \mathrm{sinpi}(q), \quad \log f = \mathrm{log1p}(f - 1),
+
+and factors polynomials so that a zero at an end of the domain is a factor. No form is trusted for its looks: the
+choice among them is made by measured error (:mod:`interpolants.lowering`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sympy
+from sympy import Add, Dummy, Expr, Function, Integer, Rational, cos, exp, log, pi, sin, tan
+from sympy.codegen.cfunctions import expm1, log1p
+
+__all__ = ["cospi", "forms", "sinpi", "stable"]
+
+sinpi = Function("sinpi", real=True)
+cospi = Function("cospi", real=True)
+
+
+def forms(expression: Expr, *, thorough: bool) -> Iterator[Expr]:
+    """Yield candidate forms of ``expression``: the cheap ones, or those that cost a simplification."""
+    seen: set[Expr] = set()
+    for raw in _simplifications(expression) if thorough else _rearrangements(expression):
+        once = stable(raw)
+        for form in (once, _reflect(once), _log1p(once)):
+            if form not in seen:
+                seen.add(form)
+                yield form
+
+
+def _rearrangements(expression: Expr) -> Iterator[Expr]:
+    yield expression
+    short, back = _name_exponentials(expression)
+    yield from (form.xreplace(back) for form in _algebra(short))
+    if expression.has(sin, cos, tan):
+        yield sympy.factor(sympy.trigsimp(short)).xreplace(back)
+        yield sympy.factor(sympy.expand_trig(short)).xreplace(back)
+
+
+def _algebra(expression: Expr) -> Iterator[Expr]:
+    if expression.has(log):
+        split = sympy.expand_log(expression, force=True)
+        yield split
+        combined = sympy.logcombine(split, force=True)
+        yield combined
+        yield sympy.expand_log(sympy.factor(combined, deep=True), force=True)
+        return
+    yield sympy.factor_terms(expression)
+    yield sympy.expand(expression)
+    yield sympy.factor(expression)
+    together = sympy.together(sympy.expand(expression))
+    yield together
+    yield sympy.factor(together)
+    yield sympy.factor(sympy.radsimp(together))
+
+
+def _name_exponentials(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """Write exponentials whose exponents are rational multiples of one another as powers of one positive symbol.
+
+    Sympy would otherwise split ``exp(a t + b t**2)`` into a product, and take seconds to factor it.
+    """
+    there: dict[Expr, Expr] = {}
+    back: dict[Expr, Expr] = {}
+    for node in sorted(expression.atoms(exp), key=sympy.default_sort_key):
+        for name, whole in back.items():
+            ratio = sympy.cancel(node.exp / whole.exp)
+            if ratio.is_Rational:
+                there[node] = name**ratio
+                break
+        else:
+            name = Dummy("E", positive=True)
+            there[node], back[name] = name, node
+    return expression.xreplace(there), back
+
+
+def _simplifications(expression: Expr) -> Iterator[Expr]:
+    together = sympy.together(sympy.expand(expression))
+    yield sympy.factor(sympy.powsimp(together))
+    yield sympy.simplify(expression)
+    yield sympy.radsimp(sympy.simplify(expression))
+
+
+def stable(expression: Expr) -> Expr:
+    """Rewrite bottom-up with expm1, sinpi, cospi and factored polynomials; the value does not change."""
+    if not expression.args or not expression.free_symbols:
+        return expression
+    node = expression.func(*(stable(argument) for argument in expression.args))
+    if isinstance(node, Add):
+        return _factor_polynomial(_expm1(node))
+    if isinstance(node, (sin, cos, tan)):
+        return _half_turns(node)
+    return node
+
+
+def _expm1(node: Expr) -> Expr:
+    """Pair every ``a exp(X)`` with a ``-a`` of the same sum."""
+    for term in node.atoms(exp):
+        if not isinstance(node, Add):
+            break
+        weight = node.coeff(term)
+        if weight != 0 and not weight.has(exp) and -weight in node.args:
+            node = node - weight * term + weight + weight * expm1(term.exp)
+    return node
+
+
+def _factor_polynomial(node: Expr) -> Expr:
+    """Factor a polynomial, each factor positive inside (0, 1): a zero divisor then has the right sign."""
+    symbols = node.free_symbols
+    if not isinstance(node, Add) or len(symbols) != 1 or not node.is_polynomial(*symbols):
+        return node
+    (symbol,) = symbols
+    node = sympy.expand(node)
+    if not node.free_symbols:
+        return node
+    inside = {symbol: Rational(37, 100)}
+    constant, powers = sympy.factor_list(node)
+    for base, power in powers:
+        if base.subs(inside).is_negative:
+            base, constant = sympy.expand(-base), constant * (-1) ** power
+        constant *= base**power
+    return constant
+
+
+def _half_turns(node: Expr) -> Expr:
+    turns = sympy.factor(node.args[0] / pi)
+    if turns.has(pi) or not turns.is_rational_function(*turns.free_symbols):
+        return node
+    if isinstance(node, tan):
+        return sinpi(turns) / cospi(turns)
+    return sinpi(turns) if isinstance(node, sin) else cospi(turns)
+
+
+def _reflect(expression: Expr) -> Expr:
+    """Measure every angle from the quarter turn: exact where ``t`` is close to 1."""
+    half = Rational(1, 2)
+    swapped = {node: cospi(sympy.factor(half - node.args[0])) for node in expression.atoms(sinpi)}
+    swapped |= {node: sinpi(sympy.factor(half - node.args[0])) for node in expression.atoms(cospi)}
+    return expression.xreplace(swapped)
+
+
+def _log1p(expression: Expr) -> Expr:
+    """Take every logarithm from the distance of its argument to one: exact where the argument is close to 1."""
+    swapped = {}
+    for node in expression.atoms(log):
+        distance = stable(sympy.factor(sympy.together(node.args[0] - Integer(1))))
+        swapped[node] = log1p(distance)
+    return expression.xreplace(swapped)

@@ -1,0 +1,209 @@
+r"""A schedule is two expressions, :math:`\alpha_t` and :math:`\sigma_t`; everything else follows from them.
+
+.. math::
+   x_t = \alpha_t x_{\mathrm{data}} + \sigma_t \varepsilon, \qquad
+   W = \alpha\dot\sigma - \dot\alpha\sigma, \qquad \lambda = W/\alpha, \qquad \kappa = \sigma W/\alpha, \qquad
+   \log\mathrm{SNR} = 2\log(\alpha/\sigma)
+
+with t = 0 data and t = 1 noise (Ma et al. 2024, arXiv 2401.08740, §2).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from sympy import Expr, log
+
+from interpolants import inverse
+from interpolants.coefficient import Array, Coefficient, coefficient
+from interpolants.measure import Domain, Exact
+from interpolants.symbols import L, canonical, derivative, t
+from solvers.errors import explain
+
+__all__ = ["Coefficients", "Schedule"]
+
+
+class Coefficients(NamedTuple):
+    """The four numbers of an interpolant at a time."""
+
+    alpha: Any
+    sigma: Any
+    d_alpha: Any
+    d_sigma: Any
+
+
+class Schedule:
+    r"""An interpolant :math:`x_t = \alpha_t x_{\mathrm{data}} + \sigma_t \varepsilon`.
+
+    Args:
+        name: what reports and figures call it.
+        alpha: :math:`\alpha_t`, a sympy expression of one symbol (or its text), 1 at the start of the domain.
+        sigma: :math:`\sigma_t`, likewise, 0 at the start of the domain.
+        domain: the times on which it is defined, data first.
+        time_of_log_snr: the inverse of the log-SNR as an expression of ``symbols.L``; found numerically if absent.
+        check: refuse a pair that breaks the boundary conditions. ``False`` leaves the finding to :func:`certify`.
+
+    Every quantity takes a time: sympy in, sympy out; a float, numpy array, torch tensor or jax array in, the same
+    out, accurate to a few ulp at every time of the domain, both ends included.
+
+    Raises:
+        TypeError, ValueError: not real expressions of one symbol; α or σ not positive inside the domain; a log-SNR
+            that does not decrease; α ≠ 1 or σ ≠ 0 at the start.
+
+    References:
+        Ma, Goldstein, Albergo, Boffi, Vanden-Eijnden & Xie (2024), SiT, arXiv 2401.08740, §2.
+        Albergo, Boffi & Vanden-Eijnden (2023), Stochastic Interpolants, arXiv 2303.08797.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        alpha: object,
+        sigma: object,
+        *,
+        domain: Domain = (0.0, 1.0),
+        time_of_log_snr: object = None,
+        check: bool = True,
+    ):
+        self.name = name
+        self.domain = (float(domain[0]), float(domain[1]))
+        alpha_t, sigma_t = canonical(alpha, "alpha"), canonical(sigma, "sigma")
+        wronskian = alpha_t * derivative(sigma_t) - derivative(alpha_t) * sigma_t
+        self.expressions: dict[str, Expr] = {
+            "alpha": alpha_t,
+            "sigma": sigma_t,
+            "d_alpha": derivative(alpha_t),
+            "d_sigma": derivative(sigma_t),
+            "log_snr": 2 * (log(alpha_t) - log(sigma_t)),
+            "wronskian": wronskian,
+            "lambda": wronskian / alpha_t,
+            "kappa": sigma_t * wronskian / alpha_t,
+        }
+        self._inverse = None if time_of_log_snr is None else canonical(time_of_log_snr, "time_of_log_snr", L)
+        if check:
+            _check(self)
+
+    def __repr__(self) -> str:
+        return f"{self.name}: alpha = {self.expressions['alpha']}, sigma = {self.expressions['sigma']}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return self.expressions["alpha"], self.expressions["sigma"], self.domain
+
+    def coefficient(self, expression: Expr, label: str = "coefficient") -> Coefficient:
+        """Return ``expression`` of :data:`t` as a coefficient on this schedule's domain."""
+        return coefficient(expression, label, t, self.domain)
+
+    def _quantity(self, name: str) -> Coefficient:
+        floor = 1.0 if name == "log_snr" else 0.0
+        return coefficient(self.expressions[name], f"{name} of {self.name}", t, self.domain, floor)
+
+    def alpha(self, time: Any) -> Any:
+        r"""Return :math:`\alpha_t`."""
+        return self._quantity("alpha")(time)
+
+    def sigma(self, time: Any) -> Any:
+        r"""Return :math:`\sigma_t`."""
+        return self._quantity("sigma")(time)
+
+    def d_alpha(self, time: Any) -> Any:
+        r"""Return :math:`\dot\alpha_t`."""
+        return self._quantity("d_alpha")(time)
+
+    def d_sigma(self, time: Any) -> Any:
+        r"""Return :math:`\dot\sigma_t`."""
+        return self._quantity("d_sigma")(time)
+
+    def log_snr(self, time: Any) -> Any:
+        r"""Return :math:`\log(\alpha_t^2/\sigma_t^2)`, decreasing; infinite where σ or α vanishes."""
+        return self._quantity("log_snr")(time)
+
+    def time_of_log_snr(self, log_snr: Any) -> Any:
+        """Return the time at which the log-SNR has the given value; beyond the range, the nearer end."""
+        if self._inverse is None:
+            return inverse.solve(self, log_snr)
+        return coefficient(self._inverse, f"time_of_log_snr of {self.name}", L, (-np.inf, np.inf))(log_snr)
+
+    def __call__(self, time: Any) -> Coefficients:
+        """Return α, σ and their derivatives at ``time``."""
+        return Coefficients(self.alpha(time), self.sigma(time), self.d_alpha(time), self.d_sigma(time))
+
+    @cached_property
+    def prior_scale(self) -> float:
+        """The standard deviation σ at the noise end, with which sampling starts."""
+        return float(self.sigma(self.domain[1]))
+
+    def prior(self, shape: tuple[int, ...], rng: Any) -> Array:
+        """Draw σ₁·N(0, I): numpy for a ``numpy.random.Generator``, torch for a ``torch.Generator``."""
+        return self.prior_scale * standard_normal(shape, rng)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what :meth:`from_dict` needs: names, expressions as text, domain. It is JSON."""
+        return {
+            "name": self.name,
+            "alpha": str(self.expressions["alpha"]),
+            "sigma": str(self.expressions["sigma"]),
+            "domain": list(self.domain),
+            "time_of_log_snr": None if self._inverse is None else str(self._inverse),
+        }
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Schedule:
+        """Rebuild a schedule; the expressions are parsed, never evaluated as code."""
+        missing = sorted({"name", "alpha", "sigma"} - data.keys())
+        if missing:
+            raise ValueError(explain("name, alpha and sigma", f"nothing for {', '.join(missing)}", "use to_dict"))
+        return Schedule(
+            data["name"],
+            str(data["alpha"]),
+            str(data["sigma"]),
+            domain=tuple(data.get("domain", (0.0, 1.0))),
+            time_of_log_snr=data.get("time_of_log_snr"),
+            check=False,
+        )
+
+
+def standard_normal(shape: tuple[int, ...], rng: Any) -> Array:
+    """Draw N(0, I) from a numpy or torch generator."""
+    if isinstance(rng, np.random.Generator):
+        return rng.standard_normal(shape)
+    module = type(rng).__module__.partition(".")[0]
+    if module == "torch":
+        import torch
+
+        return torch.randn(shape, generator=rng, device=rng.device)
+    remedy = "pass numpy.random.default_rng(seed) or torch.Generator().manual_seed(seed)"
+    raise TypeError(explain("a numpy or torch generator", type(rng).__name__, remedy))
+
+
+def _check(schedule: Schedule) -> None:
+    """Refuse a pair that is not a path from data to noise."""
+    lo, hi = schedule.domain
+    alpha = Exact(schedule.expressions["alpha"], t, schedule.domain)
+    sigma = Exact(schedule.expressions["sigma"], t, schedule.domain)
+    log_snr = Exact(schedule.expressions["log_snr"], t, schedule.domain)
+    starts = (("alpha", alpha.ends[0].limit, 1.0), ("sigma", sigma.ends[0].limit, 0.0))
+    for what, value, wanted in starts:
+        if abs(value - wanted) > 1e-12:
+            remedy = f"normalise {what}, or pass check=False and read certify(schedule)"
+            raise ValueError(explain(f"{what} = {wanted:g} at t = {lo:g}", f"{value:.6g}", remedy))
+    previous = np.inf
+    for time in np.linspace(lo, hi, 130)[1:-1]:
+        for what, exact in (("alpha", alpha), ("sigma", sigma)):
+            value = float(exact.at(time))
+            if not value > 0:
+                remedy = f"choose {what} positive between the ends"
+                raise ValueError(explain(f"{what} > 0 inside the domain", f"{value:.6g} at t = {time:.4g}", remedy))
+        value = float(log_snr.at(time))
+        if not value < previous:
+            remedy = "choose alpha/sigma strictly decreasing in t"
+            raise ValueError(explain("a decreasing log-SNR", f"an increase at t = {time:.4g}", remedy))
+        previous = value

@@ -1,0 +1,26 @@
+"""The schedules that ship with the library, one family per file.
+
+``BUILT_IN`` maps the command-line name to the constructor; a schedule joins that one list and meets every law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from interpolants.schedule import Schedule
+from interpolants.schedules.linear import Linear
+from interpolants.schedules.trigonometric import GVP
+from interpolants.schedules.variance_preserving import VP
+from solvers.errors import closest, explain
+
+__all__ = ["BUILT_IN", "GVP", "VP", "Linear", "by_name"]
+
+BUILT_IN: dict[str, Callable[[], Schedule]] = {"linear": Linear, "gvp": GVP, "vp": VP}
+
+
+def by_name(name: str) -> Schedule:
+    """Return the built-in schedule that the command line calls ``name``."""
+    if name not in BUILT_IN:
+        expected = f"the name of a schedule, one of {', '.join(BUILT_IN)}"
+        raise ValueError(explain(expected, repr(name), f"did you mean {closest(name, BUILT_IN)}?"))
+    return BUILT_IN[name]()

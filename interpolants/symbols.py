@@ -1,0 +1,112 @@
+"""Time and the questions that sympy is asked about it.
+
+Every schedule is written in one real positive symbol, :data:`t`. Numbers typed as floats become exact
+rationals (``0.1`` is 1/10), because sympy keeps the round-off of a Float through every simplification.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+from sympy import Expr, Float, I, Rational, Symbol
+from sympy.core.function import AppliedUndef
+
+from solvers.errors import explain
+
+__all__ = ["L", "canonical", "derivative", "parse", "t"]
+
+t = Symbol("t", positive=True)
+"""Time: 0 is data, 1 is noise. Positive, so that ``sqrt(t**2)`` is ``t``; values at 0 are limits."""
+
+L = Symbol("L", real=True)
+r"""The log-SNR :math:`\log(\alpha^2/\sigma^2)`, argument of the inverse ``time_of_log_snr``."""
+
+
+def _exact(value: Float) -> Rational:
+    return Rational(repr(float(value)))
+
+
+def canonical(expression: object, what: str, symbol: Symbol = t) -> Expr:
+    """Return ``expression`` as exact sympy in ``symbol``, whatever its one free symbol was called.
+
+    Raises:
+        TypeError: it is not something that sympy understands as an expression.
+        ValueError: it has several free symbols, an undefined function, or the imaginary unit.
+    """
+    if isinstance(expression, str):
+        expression = parse(expression)
+    try:
+        result = sympy.sympify(expression)
+    except (sympy.SympifyError, TypeError) as error:
+        remedy = "write it with sympy, for example 1 - t**2 with `from interpolants import t`"
+        raise TypeError(explain(f"a sympy expression for {what}", repr(expression), remedy)) from error
+    if not isinstance(result, Expr):
+        raise TypeError(explain(f"a sympy expression for {what}", repr(expression), "pass a scalar expression"))
+    free = sorted(result.free_symbols, key=str)
+    if len(free) > 1:
+        names = ", ".join(map(str, free))
+        raise ValueError(explain(f"time as the only free symbol of {what}", names, "substitute the parameters first"))
+    undefined = sorted(map(str, result.atoms(AppliedUndef)))
+    if undefined:
+        raise ValueError(
+            explain(f"known functions in {what}", ", ".join(undefined), "use functions that sympy defines")
+        )
+    if free:
+        result = result.xreplace({free[0]: symbol})
+    result = result.xreplace({value: _exact(value) for value in result.atoms(Float)})
+    if result.has(I, sympy.nan, sympy.zoo):
+        raise ValueError(explain(f"a real expression for {what}", str(result), "keep it real on the whole domain"))
+    return result
+
+
+def derivative(expression: Expr) -> Expr:
+    """Return the time derivative of ``expression``."""
+    return sympy.diff(expression, t)
+
+
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+_FUNCTIONS = (
+    *("sqrt", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh"),
+    *("atanh", "Abs", "sign", "Max", "Min", "erf", "erfinv"),
+)
+_CONSTANTS = {"pi": sympy.pi, "E": sympy.E, "t": t, "L": L, "True": sympy.true}
+
+
+def parse(text: str) -> Expr:
+    """Read an expression of ``t`` (or ``L``) from text without evaluating any of it as Python.
+
+    The arithmetic operators, ``sqrt``, ``exp``, ``log``, the trigonometric and hyperbolic functions, ``pi`` and
+    ``E`` are understood and nothing else, so text from a file or a command line can be trusted.
+    """
+    try:
+        return _build(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, KeyError, RecursionError) as error:
+        remedy = f"use t, pi, numbers, + - * / ** and {', '.join(_FUNCTIONS)}"
+        raise ValueError(explain("an expression such as 1 - t**2", repr(text), remedy)) from error
+
+
+def _build(node: ast.AST) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return Rational(repr(value))
+        case ast.Name(id=name):
+            return _CONSTANTS[name]
+        case ast.UnaryOp(op=op, operand=operand):
+            return _OPERATORS[type(op)](_build(operand))
+        case ast.BinOp(left=left, op=op, right=right):
+            return _OPERATORS[type(op)](_build(left), _build(right))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
+            return getattr(sympy, name)(*map(_build, arguments))
+    raise KeyError(ast.dump(node))

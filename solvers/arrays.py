@@ -1,0 +1,76 @@
+"""The few questions a solver asks of an array beyond ``+`` and ``*``, for numpy, torch and jax."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import array_api_compat
+import numpy as np
+
+from solvers.errors import explain
+
+# Arrays of three libraries share operators but no static type.
+Array: TypeAlias = Any
+
+
+def is_torch(x: Array) -> bool:
+    """Whether ``x`` is a torch tensor; never imports torch, for whoever holds a tensor already has."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def is_numpy(x: Array) -> bool:
+    """Whether ``x`` is a numpy array or scalar."""
+    return isinstance(x, (np.ndarray, np.generic))
+
+
+def describe(x: object) -> str:
+    """Name an array by type, dtype and shape, and anything else by its type."""
+    if hasattr(x, "dtype") and hasattr(x, "shape"):
+        return f"{type(x).__name__} of dtype {x.dtype} and shape {tuple(x.shape)}"
+    return f"{type(x).__name__} {x!r:.60}"
+
+
+def _is_floating(x: Array) -> bool:
+    if is_torch(x):
+        return bool(x.dtype.is_floating_point)
+    if is_numpy(x):
+        return bool(np.issubdtype(x.dtype, np.floating))
+    if array_api_compat.is_array_api_obj(x):
+        return bool(array_api_compat.array_namespace(x).isdtype(x.dtype, "real floating"))
+    return False
+
+
+def check_state(x: Array) -> None:
+    """Refuse a state whose arithmetic would not be that of real floating-point arrays."""
+    if not _is_floating(x):
+        raise TypeError(
+            explain(
+                "x: an array of numpy, torch or jax with a real floating dtype",
+                describe(x),
+                "convert it first, e.g. np.asarray(x, dtype=np.float64) or x.float()",
+            )
+        )
+
+
+def all_finite(x: Array) -> bool:
+    """Whether no entry is NaN or infinite. Waits for the device: the only function of a solve that does."""
+    if is_torch(x):
+        return bool(sys.modules["torch"].isfinite(x).all())
+    if is_numpy(x):
+        return bool(np.isfinite(x).all())
+    namespace = array_api_compat.array_namespace(x)
+    return bool(namespace.all(namespace.isfinite(x)))
+
+
+def stack(states: list[Array]) -> Array:
+    """Join states along a new first axis."""
+    if is_numpy(states[0]):
+        return np.stack(states)
+    return array_api_compat.array_namespace(states[0]).stack(states)
+
+
+def is_tracing(x: Array) -> bool:
+    """Whether ``torch.compile`` is tracing, so that values cannot be looked at."""
+    return is_torch(x) and bool(sys.modules["torch"].compiler.is_compiling())

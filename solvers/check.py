@@ -1,0 +1,72 @@
+"""What can be refused before the problem is evaluated: a method that does not fit, a time out of reach, a pole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from solvers.errors import PoleError, explain
+from solvers.method import Method, evaluation_times
+from solvers.problem import Pole, Problem
+
+_PARTS = ("order", "evaluations", "nodes", "stochastic", "solves", "init", "step")
+
+_REMEDIES = {
+    "ODE": "choose a method for ODEs, such as Heun()",
+    "SDE": "choose a method for SDEs, such as EulerMaruyama() or StochasticHeun()",
+}
+
+
+def check_method(method: Any, problem: Any) -> None:
+    """Refuse what is not a method, what is not a problem, and a method for another kind of problem."""
+    if isinstance(method, type):
+        name = method.__name__
+        raise TypeError(explain("a method such as Heun()", f"the class {name}", f"write {name}()"))
+    missing = [part for part in _PARTS if not hasattr(method, part)]
+    if missing:
+        received = f"{type(method).__name__} without {', '.join(missing)}"
+        raise TypeError(explain("a method such as Heun()", received, "the order is solve(problem, x, ts, method)"))
+    if not isinstance(problem, Problem):
+        remedy = "wrap the function: ODE(drift)"
+        raise TypeError(explain("a problem: ODE or SDE", type(problem).__name__, remedy))
+    if not isinstance(problem, method.solves):
+        kind, wanted = type(problem).__name__, method.solves.__name__
+        remedy = f"{_REMEDIES.get(kind, f'choose a method for {kind}')}; or make the problem an {wanted}"
+        raise TypeError(explain(f"an {wanted} for {type(method).__name__}", f"an {kind}", remedy))
+
+
+def check_within(problem: Problem, times: Sequence[float]) -> None:
+    """Refuse a grid that leaves the domain of the problem."""
+    lowest, highest = problem.domain
+    for end, time in (("starts", times[0]), ("ends", times[-1])):
+        if not lowest <= time <= highest:
+            wanted = f"times inside the domain [{lowest!r}, {highest!r}] of the problem"
+            remedy = f"choose a grid that {end} inside the domain"
+            raise ValueError(explain(wanted, f"a grid that {end} at {time!r}", remedy))
+
+
+def check_poles(problem: Problem, times: Sequence[float], method: Method) -> None:
+    """Refuse a solve in which the method would evaluate the problem at one of its poles."""
+    if not problem.poles:
+        return
+    poles = {float(pole.time): pole for pole in problem.poles}
+    for index, time in evaluation_times(method, times):
+        if time in poles:
+            raise PoleError(_describe(poles[time], times, index, method))
+
+
+def _describe(pole: Pole, times: Sequence[float], index: int, method: Method) -> str:
+    name = type(method).__name__
+    if pole.time == times[0]:
+        move = f"start the grid {'below' if times[1] < times[0] else 'above'} {pole.time!r} (move its first time)"
+    elif pole.time == times[-1]:
+        move = f"end the grid {'above' if times[-1] < times[0] else 'below'} {pole.time!r} (move its last time)"
+        if 1.0 in method.nodes:
+            move += ", or choose a method that does not evaluate at the end of a step"
+    else:
+        move = f"end or start the grid on one side of {pole.time!r}: the pole lies inside it"
+    return explain(
+        "a problem that is finite wherever the method evaluates it",
+        f"a pole at time {pole.time!r} ({pole.reason}), where {name} evaluates in step {index + 1}",
+        f"{pole.remedy}; or {move}" if pole.remedy else move,
+    )

@@ -1,0 +1,56 @@
+"""The contract between a method and the loop.
+
+A method is a frozen dataclass that states its order and where it evaluates, and whose ``step`` is arithmetic: it
+changes nothing it was given. The loop in ``solve`` reads the statement, the tests measure it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from solvers.arrays import Array
+from solvers.problem import Problem
+
+
+class Method(Protocol):
+    """What ``solve`` needs to know of a method.
+
+    The attributes are read-only here so that a method may state them once for its class or, where they depend on an
+    argument such as ``order=``, once per instance. A method for SDEs states ``weak_order`` and ``strong_order`` (for
+    additive noise) as well; its ``order`` is the weak one.
+    """
+
+    @property
+    def order(self) -> int:
+        """Power of the step in the error at a fixed time."""
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the problem per step."""
+
+    @property
+    def nodes(self) -> tuple[float, ...]:
+        """Fractions of a step at which the problem is evaluated: 0.0 is exactly its start, 1.0 exactly its end."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step draws noise."""
+
+    @property
+    def solves(self) -> type[Problem]:
+        """The kind of problem that ``step`` understands."""
+
+    def init(self, problem: Any, t0: float, x0: Array) -> Any:
+        """Return the state carried from step to step, None where there is none."""
+
+    def step(self, problem: Any, t0: float, t1: float, x: Array, state: Any, noise: Any) -> tuple[Array, Any]:
+        """Go from ``x`` at t0 to t1; ``noise(t0, t1)`` is a Wiener increment of variance :math:`|t_1 - t_0|`."""
+
+
+def evaluation_times(method: Method, times: Sequence[float]) -> Iterator[tuple[int, float]]:
+    """Yield (index of the step, time) for each evaluation of a solve, with the rounding of the methods themselves."""
+    for k in range(len(times) - 1):
+        t0, t1 = times[k], times[k + 1]
+        for node in method.nodes:
+            yield k, t0 if node == 0.0 else t1 if node == 1.0 else t0 + node * (t1 - t0)

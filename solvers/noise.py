@@ -1,0 +1,98 @@
+r"""Increments of a Wiener process for the libraries whose generators and arrays we meet.
+
+An increment over :math:`[t_0, t_1]` is :math:`\Delta W \sim N(0, |t_1 - t_0| I)`, independent from step to step,
+with the shape, dtype and device of the state.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from solvers.arrays import Array, describe, is_numpy, is_torch
+from solvers.errors import explain
+
+Increment: TypeAlias = Callable[[float, float], Array]
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """A source of increments other than a bare generator: pass it as ``rng``."""
+
+    def increments(self, x: Array) -> Increment:
+        """Return ``noise(t0, t1)`` for states like ``x``; called once per solve, before the problem is evaluated."""
+
+
+def increments(rng: Any, x: Array) -> Increment:
+    """Return the function that draws the noise of a step.
+
+    Args:
+        rng: a numpy Generator, a torch Generator, a jax key, or a ``Noise``; of the same library as ``x``.
+        x: the initial state; only its shape, dtype and device matter.
+
+    Raises:
+        TypeError: ``rng`` is None or belongs to another library than ``x``.
+        ValueError: a torch generator lives on another device than ``x``.
+    """
+    if isinstance(rng, Noise):
+        return rng.increments(x)
+    if is_numpy(x) and isinstance(rng, np.random.Generator):
+        return _numpy_increments(rng, x)
+    if is_torch(x) and isinstance(rng, sys.modules["torch"].Generator):
+        return _torch_increments(rng, x)
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(x, jax.Array) and isinstance(rng, jax.Array):
+        return _jax_increments(rng, x)
+    wanted, remedy = "a generator of the library of x", "numpy, torch and jax states need their own library's generator"
+    if is_numpy(x):
+        wanted, remedy = "a numpy.random.Generator", "pass rng=np.random.default_rng(seed)"
+    elif is_torch(x):
+        wanted, remedy = "a torch.Generator", f"pass rng=torch.Generator({str(x.device)!r}).manual_seed(seed)"
+    received = "None" if rng is None else type(rng).__module__.partition(".")[0] + f" {type(rng).__name__}"
+    raise TypeError(explain(f"rng: {wanted}, for x is a {describe(x)}", received, remedy))
+
+
+def _numpy_increments(rng: np.random.Generator, x: Array) -> Increment:
+    shape, dtype = x.shape, x.dtype
+    # numpy draws in single and double precision only; the other dtypes are rounded from the nearer of the two.
+    drawn = np.float32 if dtype.itemsize <= 4 else np.float64
+
+    def noise(t0: float, t1: float) -> Array:
+        z = rng.standard_normal(shape, dtype=drawn)
+        return np.asarray(z, dtype=dtype) * math.sqrt(abs(t1 - t0))
+
+    return noise
+
+
+def _torch_increments(rng: Any, x: Array) -> Increment:
+    torch = sys.modules["torch"]
+    shape, dtype, device = x.shape, x.dtype, x.device
+    if rng.device.type != device.type or (rng.device.index or 0) != (device.index or 0):
+        raise ValueError(
+            explain(
+                f"rng: a generator on {device}, the device of x",
+                f"one on {rng.device}",
+                f"pass rng=torch.Generator({str(device)!r}).manual_seed(seed)",
+            )
+        )
+
+    def noise(t0: float, t1: float) -> Array:
+        return torch.randn(shape, generator=rng, dtype=dtype, device=device) * math.sqrt(abs(t1 - t0))
+
+    return noise
+
+
+def _jax_increments(key: Any, x: Array) -> Increment:
+    jax = sys.modules["jax"]
+    drawn = 0
+
+    def noise(t0: float, t1: float) -> Array:
+        nonlocal drawn
+        drawn += 1
+        return jax.random.normal(jax.random.fold_in(key, drawn), x.shape, x.dtype) * math.sqrt(abs(t1 - t0))
+
+    return noise

@@ -1,0 +1,287 @@
+"""What every method owes its caller, whatever its formula."""
+
+import inspect
+import math
+import sys
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from solver_methods import DETERMINISTIC, METHODS, name
+
+import solvers
+from solvers import ODE, SDE, solve, steps, uniform
+
+every_method = pytest.mark.parametrize("method", METHODS, ids=name)
+
+
+def drift(time, x):
+    return math.cos(3.0 * time) * x / (1.0 + x * x)
+
+
+def problem_for(method, field=drift):
+    return SDE(field, lambda time: 1.0 + 0.5 * time) if method.stochastic else ODE(field)
+
+
+def start(dtype=np.float64, rows=5):
+    return np.linspace(-0.9, 1.1, 2 * rows).reshape(rows, 2).astype(dtype)
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+class Replay:
+    """The same increments for numpy and torch: drawn by numpy, handed over in the library and dtype of x."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def increments(self, x):
+        rng = np.random.default_rng(self.seed)
+
+        def noise(t0, t1):
+            dW = rng.standard_normal(tuple(x.shape)) * math.sqrt(abs(t1 - t0))
+            return torch.asarray(dW, dtype=x.dtype) if isinstance(x, torch.Tensor) else dW.astype(x.dtype)
+
+        return noise
+
+
+def test_the_list_of_methods_is_complete():
+    """Every exported class with a step is in the list that the laws run over."""
+    exported = {getattr(solvers, item) for item in solvers.__all__}
+    with_step = {item for item in exported if inspect.isclass(item) and hasattr(item, "step")}
+    assert with_step == {type(method) for method in METHODS}
+
+
+@every_method
+def test_nothing_given_is_changed(method):
+    """The state and the grid that were passed in are the same afterwards, and so is a state that a step was given."""
+    x, ts = start(), uniform(7)
+    x.setflags(write=False)
+    ts.setflags(write=False)
+    seen = []
+
+    def field(time, x):
+        x.setflags(write=False)
+        seen.append((x, x.copy()))
+        return drift(time, x)
+
+    solve(problem_for(method, field), x, ts, method, rng=generator())
+    np.testing.assert_array_equal(x, start())
+    np.testing.assert_array_equal(ts, uniform(7))
+    assert all(np.array_equal(now, then) for now, then in seen)
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype_is_kept(method, dtype):
+    """The state keeps its dtype in numpy and in torch, also where a coefficient is a numpy float64."""
+    coefficient = lambda time: np.sqrt(np.float64(1.0 + time))  # noqa: E731
+    problem = SDE(drift, coefficient) if method.stochastic else ODE(drift)
+    x = start(dtype)
+    assert solve(problem, x, uniform(3), method, rng=generator()).x.dtype == x.dtype
+    tensor = torch.from_numpy(x)
+    assert solve(problem, tensor, uniform(3), method, rng=torch.Generator()).x.dtype == tensor.dtype
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numpy_and_torch_agree(method, dtype):
+    """The same start and noise give the same numbers in both libraries, to a few roundings."""
+    x = start(dtype)
+    problem = problem_for(method)
+    by_numpy = solve(problem, x, uniform(20), method, rng=Replay(3)).x
+    by_torch = solve(problem, torch.from_numpy(x), uniform(20), method, rng=Replay(3)).x
+    np.testing.assert_allclose(by_torch.numpy(), by_numpy, rtol=0, atol=100 * np.finfo(dtype).eps)
+
+
+@every_method
+def test_same_seed_same_result(method):
+    """Two solves from generators with the same seed agree to the last bit; another seed shows in an SDE alone."""
+    problem = problem_for(method)
+    first, again, other = (solve(problem, start(), uniform(9), method, rng=generator(k)).x for k in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.array_equal(first, other) is not method.stochastic
+
+
+@pytest.mark.parametrize("method", DETERMINISTIC, ids=name)
+def test_rows_do_not_know_each_other(method):
+    """A row solved alone is the row solved in a batch, to the last bit."""
+    together = solve(ODE(drift), start(), uniform(9), method).x
+    for k, row in enumerate(start()):
+        np.testing.assert_array_equal(solve(ODE(drift), row[None], uniform(9), method).x[0], together[k])
+
+
+@every_method
+@pytest.mark.parametrize("n", [1, 2, 11])
+def test_evaluations_are_counted(method, n):
+    """nfe is the number of calls the field really had: the stated evaluations times the steps."""
+    calls = []
+
+    def field(time, x):
+        calls.append(time)
+        return drift(time, x)
+
+    solution = solve(problem_for(method, field), start(), uniform(n), method, rng=generator())
+    assert solution.nfe == len(calls) == method.evaluations * n
+    assert len(method.nodes) == method.evaluations
+
+
+@every_method
+def test_nodes_are_where_it_evaluates(method):
+    """The times of the calls are the stated nodes of each step, exactly, and are Python floats."""
+    calls = []
+
+    def field(time, x):
+        calls.append(time)
+        return drift(time, x)
+
+    ts = [1.0, 0.7, 0.61, 0.1, 1e-3]
+    solve(problem_for(method, field), start(), ts, method, rng=generator())
+    ends = {0.0: lambda t0, t1: t0, 1.0: lambda t0, t1: t1}
+    between = {node: (lambda t0, t1, c=node: t0 + c * (t1 - t0)) for node in method.nodes}
+    places = [{**between, **ends}[node] for node in method.nodes]
+    assert calls == [place(t0, t1) for t0, t1 in pairwise(ts) for place in places]
+    assert {type(time) for time in calls} == {float}
+
+
+@every_method
+def test_diffusion_is_asked_at_the_nodes_only(method):
+    """The coefficient of the noise is evaluated at stated nodes, so that a pole is seen before it is met."""
+    asked = []
+
+    def diffusion(time):
+        asked.append(time)
+        return 1.0
+
+    problem = SDE(drift, diffusion) if method.stochastic else ODE(drift)
+    solve(problem, start(), [1.0, 0.5], method, rng=generator())
+    assert set(asked) <= {1.0 - 0.5 * node for node in method.nodes}
+    assert bool(asked) is method.stochastic
+
+
+@every_method
+def test_one_step(method):
+    """n = 1 is one step from start to stop, and gives what the step of the method gives."""
+    problem = problem_for(method)
+    solution = solve(problem, start(), uniform(1), method, rng=Replay(5))
+    noise = Replay(5).increments(start())
+    state = method.init(problem, 1.0, start())
+    expected, _ = method.step(problem, 1.0, 0.0, start(), state, noise)
+    np.testing.assert_array_equal(solution.x, expected)
+    assert solution.ts.tolist() == [1.0, 0.0]
+
+
+@every_method
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_save_keeps_every_state(method, library):
+    """With save=True xs has the start, the states between and the end; without it there is no xs."""
+    x = start() if library == "numpy" else torch.from_numpy(start())
+    problem = problem_for(method)
+    solution = solve(problem, x, uniform(4), method, rng=Replay(1), save=True)
+    assert type(solution.xs) is type(x)
+    assert tuple(solution.xs.shape) == (5, 5, 2)
+    assert bool((solution.xs[0] == x).all())
+    assert bool((solution.xs[-1] == solution.x).all())
+    assert solution.status == "success"
+    assert solution.ts.dtype == np.float64
+    assert solution.ts.tolist() == uniform(4).tolist()
+    plain = solve(problem, x, uniform(4), method, rng=Replay(1))
+    assert plain.xs is None
+    assert bool((plain.x == solution.x).all())
+
+
+@every_method
+def test_steps_is_the_loop_of_solve(method):
+    """The generator yields index, time and the very states that solve saves."""
+    problem = problem_for(method)
+    solution = solve(problem, start(), uniform(6), method, rng=Replay(1), save=True)
+    for k, step in enumerate(steps(problem, start(), uniform(6), method, Replay(1)), start=1):
+        assert (step.index, step.time) == (k, solution.ts[k])
+        np.testing.assert_array_equal(step.x, solution.xs[k])
+    assert k == 6
+
+
+def test_send_changes_the_state():
+    """A state that is sent replaces the one reached, is yielded anew, and the loop goes on from it."""
+    run = steps(ODE(lambda time, x: np.ones_like(x)), np.zeros(1), uniform(4, 0.0, 1.0), solvers.Euler())
+    seen = []
+    for step in run:
+        if step.index == 2:
+            again = run.send(np.array([10.0]))
+            assert (again.index, again.time, again.x.tolist()) == (2, 0.5, [10.0])
+            again = run.send(np.array([20.0]))
+            assert again.x.tolist() == [20.0]
+        seen.append(step.x[0])
+    assert seen == [0.25, 0.5, 20.25, 20.5]
+
+
+def test_a_loop_may_stop_early():
+    """Leaving the generator makes no further evaluation and closes it without complaint."""
+    calls = []
+
+    def field(time, x):
+        calls.append(time)
+        return -x
+
+    run = steps(ODE(field), np.ones(1), uniform(100), solvers.Euler())
+    for step in run:
+        if step.index == 3:
+            break
+    run.close()
+    assert len(calls) == 3
+
+
+def test_memory_does_not_grow_with_steps():
+    """Without save, 200 steps need no more memory at their peak than a few states."""
+    x = np.ones(100_000)
+    problem = ODE(lambda time, x: -x)
+    tracemalloc.start()
+    solve(problem, x, uniform(200), solvers.Heun())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * x.nbytes
+
+
+def test_gradients_pass_through():
+    """The derivative of the end with respect to the start is that of the discrete map: (1 − h)ⁿ for decay."""
+    x = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    solution = solve(ODE(lambda time, x: -x), x, uniform(10, 0.0, 1.0), solvers.Euler())
+    (gradient,) = torch.autograd.grad(solution.x.sum(), x)
+    assert abs(float(gradient) - 0.9**10) < 1e-14
+
+
+def test_progress_writes_to_stderr_only(capsys):
+    """A bar appears on stderr when asked for, nothing without, and the result is the same."""
+    problem, x = ODE(drift), start()
+    quiet = solve(problem, x, uniform(5), solvers.Heun())
+    silent = capsys.readouterr()
+    shown = solve(problem, x, uniform(5), solvers.Heun(), progress=True)
+    loud = capsys.readouterr()
+    assert silent.err == silent.out == loud.out == ""
+    assert "5/5" in loud.err
+    np.testing.assert_array_equal(quiet.x, shown.x)
+
+
+def test_progress_without_tqdm(capsys, monkeypatch):
+    """Where tqdm is missing a line of text takes its place."""
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    solve(ODE(drift), start(), uniform(5), solvers.Heun(), progress=True)
+    assert capsys.readouterr().err.endswith("step 5 of 5\n")
+
+
+@pytest.mark.parametrize("method", DETERMINISTIC, ids=name)
+def test_torch_compile_follows_a_short_solve(method):
+    """A solve over a list of eight steps is one graph, with the numbers of the loop."""
+    ts = uniform(8).tolist()
+    problem = ODE(lambda time, x: math.cos(time) * x - torch.tanh(x))
+
+    def end(x):
+        return solve(problem, x, ts, method).x
+
+    x = torch.from_numpy(start())
+    compiled = torch.compile(end, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), end(x), rtol=0, atol=1e-14)
