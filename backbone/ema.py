@@ -24,7 +24,7 @@ class EMA(Generic[M]):
     sooner in short runs. The average is kept in float32 or better: in bfloat16 an update of 1e-4 rounds to nothing.
 
     Args:
-        model: the network; it is copied, and the copy is :attr:`model`, in evaluation mode and without gradients.
+        model: the network; it is copied, and the copy is ``model``, in evaluation mode and without gradients.
         decay: :math:`d` in [0, 1).
         warmup: use the growing decay.
 

@@ -144,12 +144,7 @@ def train(
         ValueError: images and labels do not fit the model or each other.
         NonFiniteLossError: a loss is NaN or infinite; the error names the step and carries the weights.
     """
-    shape, labels = model.config, labels.to(torch.int64)
-    check_image(images, shape.in_channels, shape.input_size)
-    check_labels(labels, images.shape[0], shape.num_classes, values=True)
-    if not len(images):
-        raise ValueError(explain("at least one image", "none", "load the data first"))
-    device = next(model.parameters()).device
+    _check_data(model, images, labels)
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
@@ -165,14 +160,7 @@ def train(
     start = clock.perf_counter()
     index = batches(len(images), config.batch_size, generator)
     for step in _bar(config.steps, progress):
-        batch = next(index)
-        x_data = images[batch.to(images.device)].to(device)
-        y = labels[batch.to(labels.device)].to(device)
-        time = torch.rand(config.batch_size, generator=generator).to(device)
-        noise = torch.randn(x_data.shape, generator=generator).to(device)
-        drop = (torch.rand(config.batch_size, generator=generator) < shape.class_dropout).to(device)
-
-        loss = velocity_loss(model, schedule, x_data, y, time, noise, drop)
+        loss = velocity_loss(model, schedule, *_draw(model, images, labels, next(index), generator))
         pending.append(loss.detach())
         if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
             _read(pending, losses, lambda: _state(model, ema, optimizer), on_step)
@@ -188,6 +176,36 @@ def train(
             ema.update(model)
     model.train(was_training)
     return TrainResult(model, ema, losses, clock.perf_counter() - start)
+
+
+def _check_data(model: SiT, images: Tensor, labels: Tensor) -> None:
+    shape = model.config
+    check_image(images, shape.in_channels, shape.input_size)
+    check_labels(labels, images.shape[0], shape.num_classes, values=True)
+    if not len(images):
+        raise ValueError(explain("at least one image", "none", "load the data first"))
+    # Labels counted from 1 would otherwise train their last class as the null class, unnoticed.
+    if bool((labels == shape.null_class).any()):
+        raise ValueError(
+            explain(
+                f"training labels within 0 … {shape.num_classes - 1}",
+                f"the null class {shape.null_class} among them",
+                "count labels from 0; to train without labels build the model with class_dropout=1.0",
+            )
+        )
+
+
+def _draw(
+    model: SiT, images: Tensor, labels: Tensor, batch: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the images, labels, times, noise and dropped labels of a step, on the device of the model."""
+    device = next(model.parameters()).device
+    x_data = images[batch.to(images.device)].to(device, torch.float32)
+    y = labels[batch.to(labels.device)].to(device)
+    time = torch.rand(len(batch), generator=generator)
+    noise = torch.randn(x_data.shape, generator=generator)
+    drop = torch.rand(len(batch), generator=generator) < model.config.class_dropout
+    return x_data, y, time.to(device), noise.to(device), drop.to(device)
 
 
 def _read(

@@ -6,6 +6,7 @@ Colours are those of Okabe & Ito, told apart with every common form of colour bl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,9 +37,11 @@ _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), 
 _NAMES = {"linear": "Linear", "gvp": "GVP", "vp": "VP"}
 
 
-def style() -> dict[str, Any]:
-    """Return the matplotlib settings of every figure: ``with matplotlib.rc_context(style()): …``."""
-    return {
+def style() -> AbstractContextManager[None]:
+    """Return the look of every figure as a context: ``with style(): …``."""
+    import matplotlib as mpl
+
+    settings: Any = {
         "figure.dpi": 150,
         "savefig.bbox": "tight",
         "font.size": 10,
@@ -51,8 +54,8 @@ def style() -> dict[str, Any]:
         "axes.titlelocation": "left",
         "lines.linewidth": 1.8,
         "legend.frameon": False,
-        "image.cmap": "gray",
     }
+    return mpl.rc_context(settings)
 
 
 def _look(index: int) -> dict[str, Any]:

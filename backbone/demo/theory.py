@@ -40,10 +40,9 @@ def certificates(schedules: Sequence[Schedule], out: FilePath) -> dict[str, Any]
 
 def transport_figure(schedules: Sequence[Schedule], out: FilePath) -> list[dict[str, Any]]:
     """Write ``transport_cost.png`` and its numbers, ``transport_cost.csv``; return a few of them."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(style()):
+    with style():
         figure = Figure(figsize=(11, 3.6), layout="constrained")
         axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.35))
         schedule_curves(axes[0], schedules, "alpha").set_title("Data coefficient")
@@ -60,12 +59,11 @@ def transport_figure(schedules: Sequence[Schedule], out: FilePath) -> list[dict[
 
 def trajectory_figures(schedules: Sequence[Schedule], out: FilePath) -> dict[str, Any]:
     """Write ``trajectories.png`` (flow lines) and ``stochastic.png`` (w_t and paths of the reverse SDE)."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     gaussian = Gaussian([0.5], 0.09)
     mixture = GaussianMixture([0.5, 0.5], [[-1.5], [1.5]], [[[0.04]], [[0.04]]])
-    with mpl.rc_context(style()):
+    with style():
         figure = Figure(figsize=(3.7 * len(schedules), 5.6), layout="constrained")
         axes = figure.subplots(2, len(schedules), squeeze=False)
         for column, schedule in enumerate(schedules):

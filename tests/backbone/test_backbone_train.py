@@ -175,6 +175,8 @@ def test_data_that_do_not_fit_are_refused(data, linear):
         (x[:, :, :3], y, r"x to be a floating tensor of shape \(N, 1, 4, 4\)"),
         (x, y[:3], r"shape \(64,\); received torch\.int64 of shape \(3,\)"),
         (x, y + 2, "within 0 … 2 "),
+        (x, y + 1, "training labels within 0 … 1; received the null class 2"),
+        (x, y.float(), "y to be an int64 tensor"),
         (x[:0], y[:0], "at least one image"),
     ]:
         with pytest.raises(ValueError, match=f"expected .*{expected}.*; remedy: "):

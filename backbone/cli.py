@@ -1,0 +1,128 @@
+"""The command line: ``sit certify | plot | demo``. Each subcommand imports only what it needs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from interpolants import Schedule
+
+__all__ = ["main"]
+
+Names = Annotated[tuple[str, ...], tyro.conf.Positional]
+
+
+def _schedules(names: Sequence[str], alpha: str | None, sigma: str | None) -> list[Schedule]:
+    """Return the named schedules, or the one that the two expressions spell."""
+    from interpolants import Schedule
+    from interpolants.schedules import BUILT_IN, by_name
+    from solvers.errors import explain
+
+    if (alpha is None) != (sigma is None):
+        given = "--alpha" if sigma is None else "--sigma"
+        raise ValueError(explain("both --alpha and --sigma", f"{given} alone", "give the other expression as well"))
+    if alpha is not None:
+        return [*map(by_name, names), Schedule("custom", alpha, sigma, check=False)]
+    return [by_name(name) for name in (names or tuple(BUILT_IN))]
+
+
+def certify(
+    names: Names = (), alpha: str | None = None, sigma: str | None = None, json_file: Path | None = None
+) -> int:
+    """Prove or measure the properties of schedules, and print one table for each.
+
+    Exits with status 1 where a required property fails.
+
+    Args:
+        names: built-in schedules; all of them when nothing is given.
+        alpha: data coefficient of a schedule of your own, such as "1 - t**2".
+        sigma: its noise coefficient, such as "t**2".
+        json_file: also write the certificates here.
+    """
+    from interpolants import certify as certify_schedule
+
+    certificates = [certify_schedule(schedule) for schedule in _schedules(names, alpha, sigma)]
+    print("\n\n".join(certificate.table() for certificate in certificates))
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps([certificate.to_dict() for certificate in certificates], indent=1) + "\n")
+    return 0 if all(certificate.ok for certificate in certificates) else 1
+
+
+def plot(
+    figure: Annotated[Literal["schedules", "transport-cost", "trajectories"], tyro.conf.Positional],
+    names: Names = (),
+    alpha: str | None = None,
+    sigma: str | None = None,
+    out: Path | None = None,
+) -> int:
+    """Draw a figure for schedules and say where it was written.
+
+    Args:
+        figure: what to draw.
+        names: built-in schedules; all of them when nothing is given.
+        alpha: data coefficient of a schedule of your own, such as "1 - t**2".
+        sigma: its noise coefficient, such as "t**2".
+        out: PNG, SVG or PDF file; FIGURE.png when absent.
+    """
+    from matplotlib.figure import Figure
+
+    from interpolants import GaussianMixture, plots
+    from interpolants import Path as InterpolantPath
+
+    schedules = _schedules(names, alpha, sigma)
+    panels = {"schedules": 3, "transport-cost": 1, "trajectories": len(schedules)}[figure]
+    with plots.style():
+        page = Figure(figsize=(4.2 * panels + (1.3 if panels == 1 else 0), 3.6), layout="constrained")
+        axes = page.subplots(1, panels, squeeze=False)[0]
+        if figure == "schedules":
+            for ax, quantity in zip(axes, ("alpha", "sigma", "log_snr")):
+                plots.schedule_curves(ax, schedules, quantity)
+        elif figure == "transport-cost":
+            plots.transport_cost_curves(axes[0], schedules)
+        else:
+            target = GaussianMixture([0.5, 0.5], [[-1.5], [1.5]], [[[0.04]], [[0.04]]])
+            for ax, schedule in zip(axes, schedules):
+                plots.trajectories(ax, InterpolantPath(schedule, target)).set_title(schedule.name)
+        out = Path(f"{figure}.png") if out is None else out
+        out.parent.mkdir(parents=True, exist_ok=True)
+        page.savefig(out)
+    print(out)
+    return 0
+
+
+def demo(out: Path = Path("out/demo"), seed: int = 0, steps: int | None = None, samples: int | None = None) -> int:
+    """Run everything once on real input: certificates, transport costs, trajectories, and a SiT trained on digits.
+
+    Args:
+        out: folder for the figures, certificates and report.json.
+        seed: seed of every random draw.
+        steps: training steps, instead of what the demonstration needs for its accuracy.
+        samples: images to draw with each sampler, a multiple of ten.
+    """
+    from backbone.demo import run
+
+    run(out, seed=seed, steps=steps, samples=samples)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return the exit status."""
+    commands = {"certify": certify, "plot": plot, "demo": demo}
+    try:
+        return tyro.extras.subcommand_cli_from_dict(
+            commands, prog="sit", description="Stochastic interpolants: certify, plot, train, sample.", args=arguments
+        )
+    except (ValueError, OSError) as error:
+        print(f"sit: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""Tables that are computed while the documentation is built, so that they cannot disagree with the code.
+
+Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``methods`` and
+``consistency-tests``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+from sympy import Expr
+
+import interpolants
+import solvers
+from interpolants import Noise, Score, Velocity, VPrediction, diffusion, reverse_sde
+from interpolants.dynamics import drift_combination
+from interpolants.lowering import Lowered, Piece, lower
+from interpolants.measure import Exact
+from interpolants.prediction import PREDICTIONS, conversion
+
+from interpolants.schedules import BUILT_IN
+from interpolants.symbols import t
+
+ROOT = Path(__file__).resolve().parents[1]
+SYMBOLS = {
+    "alpha": r"\alpha",
+    "sigma": r"\sigma",
+    "d_alpha": r"\dot\alpha",
+    "d_sigma": r"\dot\sigma",
+    "log_snr": r"\log(\alpha^2/\sigma^2)",
+    "wronskian": "W",
+    "lambda": r"\lambda",
+    "kappa": r"\kappa",
+}
+CHOICES = (
+    diffusion.Zero(),
+    diffusion.KL(),
+    diffusion.Sigma(),
+    diffusion.SinSquared(),
+    diffusion.Ramp(),
+    diffusion.Decreasing(),
+    diffusion.Constant(1),
+)
+
+Cell = nodes.Node | str
+
+
+def code(text: str) -> nodes.literal:
+    return nodes.literal(text, text)
+
+
+def math(text: str) -> nodes.math:
+    return nodes.math(text, text)
+
+
+def table(head: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> nodes.table:
+    """Return a table; a string is plain text, a node is itself."""
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+    group += nodes.thead("", _row(head))
+    body = nodes.tbody()
+    body += [_row(row) for row in rows]
+    group += body
+    return nodes.table("", group)
+
+
+def _row(cells: Sequence[Cell]) -> nodes.row:
+    content = (nodes.Text(cell) if isinstance(cell, str) else cell for cell in cells)
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", item)) for item in content))
+
+
+class Generated(Directive):
+    """A directive whose page is read again when the code behind it changes."""
+
+    sources: ClassVar[tuple[str, ...]] = ("interpolants/**/*.py",)
+
+    def run(self) -> list[nodes.Node]:
+        environment = self.state.document.settings.env
+        for pattern in (*self.sources, "docs/tables.py"):
+            for path in ROOT.glob(pattern):
+                environment.note_dependency(str(path))
+        return self.build()
+
+    def build(self) -> list[nodes.Node]:
+        raise NotImplementedError
+
+
+def describe(lowered: Lowered) -> str:
+    """Return the pieces of a lowered expression as text."""
+    if len(lowered.pieces) == 1:
+        return _form(lowered.pieces[0])
+    return "; ".join(f"{_form(piece)} up to {piece.stop:.4g}" for piece in lowered.pieces)
+
+
+def _form(piece: Piece) -> str:
+    if isinstance(piece.form, Expr):
+        return str(piece.form)
+    distance = f"|t - {piece.form.end:g}|"
+    distance = f"sqrt({distance})" if piece.form.root else distance
+    return f"polynomial of degree {len(piece.form.coefficients) - 1} in {distance}"
+
+
+def ends(times: Iterable[float]) -> str:
+    """Return the ends at which something is infinite as text."""
+    return ", ".join(f"t = {time:g}" for time in times) or "–"
+
+
+def poles(expression: Expr, domain: tuple[float, float]) -> str:
+    return ends(end.time for end in Exact(expression, t, domain).ends if end.is_pole)
+
+
+class Coefficients(Generated):
+    """Quantity by schedule: the form that is evaluated, its measured error and where it is infinite."""
+
+    def build(self) -> list[nodes.Node]:
+        schedules = [make() for make in BUILT_IN.values()]
+        rows = []
+        for quantity in schedules[0].expressions:
+            for schedule in schedules:
+                expression = schedule.expressions[quantity]
+                lowered = lower(expression, t, schedule.domain, 1.0 if quantity == "log_snr" else 0.0)
+                rows.append(
+                    (
+                        math(SYMBOLS.get(quantity, rf"\mathrm{{{quantity}}}")),
+                        schedule.name,
+                        code(describe(lowered)),
+                        f"{lowered.error:.1f}",
+                        poles(expression, schedule.domain),
+                    )
+                )
+        return [table(("quantity", "schedule", "form that is evaluated", "error, ulp", "infinite at"), rows)]
+
+
+class Combinations(Generated):
+    """The factors of x and of the prediction in conversions and drifts, each lowered as one expression."""
+
+    def build(self) -> list[nodes.Node]:
+        rows = []
+        for schedule in (make() for make in BUILT_IN.values()):
+            kl = diffusion.KL().of(schedule).expression
+            cases = {
+                f"{Velocity} to {to}": conversion(schedule, Velocity, to)
+                for to in (Score, Noise, interpolants.Data, VPrediction)
+            }
+            cases |= {
+                f"reverse drift, KL(), {given} model": drift_combination(schedule, given, kl, "the drift")
+                for given in (Velocity, Noise)
+            }
+            for label, combination in cases.items():
+                for name, expression in (("A", combination.A), ("B", combination.B)):
+                    lowered = lower(expression, t, schedule.domain)
+                    where = poles(expression, schedule.domain)
+                    rows.append(
+                        (schedule.name, label, name, code(describe(lowered)), f"{lowered.error:.1f}", where),
+                    )
+        return [table(("schedule", "combination", "factor", "form", "error, ulp", "infinite at"), rows)]
+
+
+class Conversions(Generated):
+    """From prediction to prediction: the ends at which the conversion is singular, per schedule."""
+
+    def build(self) -> list[nodes.Node]:
+        schedules = [make() for make in BUILT_IN.values()]
+        rows = [
+            (f"{source} → {to}", *(ends(conversion(schedule, source, to).poles) for schedule in schedules))
+            for source in PREDICTIONS.values()
+            for to in PREDICTIONS.values()
+            if source is not to
+        ]
+        return [table(("conversion", *(schedule.name for schedule in schedules)), rows)]
+
+
+class ReverseSDEs(Generated):
+    """w by schedule: the ends at which the reverse SDE of a velocity or a noise model is infinite."""
+
+    def build(self) -> list[nodes.Node]:
+        schedules = [make() for make in BUILT_IN.values()]
+        models = (Velocity, Noise)
+        rows = []
+        for choice in CHOICES:
+            problems = (
+                reverse_sde(schedule, lambda time, x: x, choice, prediction=model)
+                for schedule in schedules
+                for model in models
+            )
+            rows.append((code(repr(choice)), *(ends(pole.time for pole in problem.poles) for problem in problems)))
+        head = [f"{schedule.name}, {model}" for schedule in schedules for model in models]
+        return [table(("w", *head), rows)]
+
+
+class Methods(Generated):
+    """Every public method of solvers: what it solves, its order, and where it evaluates."""
+
+    sources = ("solvers/**/*.py",)
+
+    def build(self) -> list[nodes.Node]:
+        public = [getattr(solvers, name) for name in solvers.__all__]
+        methods = [item for item in public if isinstance(item, type) and hasattr(item, "nodes")]
+        rows = [(code(item.__name__), *self._facts(item())) for item in sorted(methods, key=lambda m: m.solves.__name__)]
+        return [table(("method", "solves", "order", "evaluations per step", "at fractions of the step"), rows)]
+
+    @staticmethod
+    def _facts(method: Any) -> tuple[str, str, str, str]:
+        order = str(method.order)
+        if method.stochastic:
+            order = f"weak {method.weak_order}, strong {method.strong_order:g}"
+        fractions = ", ".join(f"{node:g}" for node in method.nodes)
+        return method.solves.__name__, order, str(method.evaluations), fractions
+
+
+class ConsistencyTests(Generated):
+    """The files of the consistency suite, with the first sentence of each file and of each test."""
+
+    sources = ("tests/consistency/*.py",)
+
+    def build(self) -> list[nodes.Node]:
+        result: list[nodes.Node] = []
+        for path in sorted((ROOT / "tests" / "consistency").glob("test_consistency_*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+            section = nodes.section(ids=[nodes.make_id(path.stem)], names=[path.stem])
+            section += nodes.title("", "", code(path.name))
+            section += nodes.paragraph("", _first_paragraph(tree))
+            items = [
+                nodes.list_item("", nodes.paragraph("", "", code(test.name), nodes.Text(_after_colon(test))))
+                for test in tests
+            ]
+            if items:
+                section += nodes.bullet_list("", *items)
+            result.append(section)
+        return result or [nodes.paragraph("", "No file of the suite is present in this checkout.")]
+
+
+def _first_paragraph(node: ast.Module | ast.FunctionDef) -> str:
+    return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+
+
+def _after_colon(test: ast.FunctionDef) -> str:
+    text = _first_paragraph(test)
+    return f": {text}" if text else ""
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    for name, directive in (
+        ("coefficients", Coefficients),
+        ("combinations", Combinations),
+        ("conversions", Conversions),
+        ("reverse-sdes", ReverseSDEs),
+        ("methods", Methods),
+        ("consistency-tests", ConsistencyTests),
+    ):
+        app.add_directive(name, directive)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,51 @@
+"""Hypothesis strategies for times, log-SNRs, covariances and choices, and the settings that the laws share."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from tests.support.zoo import CASES, CHOICES
+
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+def law(examples: int) -> settings:
+    """Return settings for a law: no deadline, and the same examples in every run so that main is green or is not."""
+    return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=QUIET)
+
+
+SPECIAL_TIMES = (0.0, 1.0, 1e-30, 1e-20, 1e-8, 1e-5, 0.5, 0.25, 1 - 1e-4, 1 - 2.0**-24, 1 - 2.0**-53)
+
+unit = st.floats(0.0, 1.0, allow_subnormal=False)
+towards_data = st.floats(0.0, 29.0).map(lambda power: 10.0**-power)
+towards_noise = st.floats(0.0, 15.9).map(lambda power: 1.0 - 10.0**-power)
+near_half = st.floats(-1e-3, 1e-3, allow_subnormal=False).map(lambda shift: 0.5 + shift)
+times = st.one_of(st.sampled_from(SPECIAL_TIMES), unit, towards_data, towards_noise, near_half).filter(
+    lambda time: time == 0.0 or time >= 1e-30
+)
+interior = st.floats(1e-3, 1.0 - 1e-3)
+middle = st.floats(0.05, 0.95)
+
+
+def many(strategy: st.SearchStrategy[float], size: int = 16) -> st.SearchStrategy[list[float]]:
+    """Return lists of times, long enough to spread the cost of a call."""
+    return st.lists(strategy, min_size=size // 2, max_size=size)
+
+
+cases = st.sampled_from(CASES)
+choices = st.sampled_from(CHOICES)
+variances = st.floats(-4.0, 3.0).map(lambda power: 10.0**power)
+mild_variances = st.floats(-1.5, 1.0).map(lambda power: 10.0**power)
+coordinates = st.floats(-3.0, 3.0, allow_subnormal=False)
+
+
+@st.composite
+def covariances(draw: st.DrawFn, dimension: int = 2) -> np.ndarray:
+    """Draw a symmetric positive definite matrix Q diag(c) Qᵀ with a random rotation."""
+    values = np.array([draw(mild_variances) for _ in range(dimension)])
+    entries = [draw(st.floats(-1.0, 1.0, allow_subnormal=False)) for _ in range(dimension * dimension)]
+    basis, _ = np.linalg.qr(np.array(entries).reshape(dimension, dimension) + 2.0 * np.eye(dimension))
+    matrix = (basis * values) @ basis.T
+    return (matrix + matrix.T) / 2
