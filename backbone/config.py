@@ -81,7 +81,7 @@ class SiTConfig:
 
     @property
     def out_channels(self) -> int:
-        """Channels of the full output: :math:`2C` with ``learn_sigma``, else :math:`C`."""
+        """Channels of the full output, :math:`2C` with ``learn_sigma`` and :math:`C` without."""
         return self.in_channels * (2 if self.learn_sigma else 1)
 
     @property

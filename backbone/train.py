@@ -54,7 +54,7 @@ class TrainResult:
 
     @property
     def averaged(self) -> SiT:
-        """The network to sample from: the average where there is one, else the model."""
+        """The network to sample from, which is the average where there is one and the model otherwise."""
         return self.model if self.ema is None else self.ema.model
 
 

@@ -23,7 +23,6 @@ from interpolants.dynamics import drift_combination
 from interpolants.lowering import Lowered, Piece, lower
 from interpolants.measure import Exact
 from interpolants.prediction import PREDICTIONS, conversion
-
 from interpolants.schedules import BUILT_IN
 from interpolants.symbols import t
 
@@ -202,7 +201,9 @@ class Methods(Generated):
     def build(self) -> list[nodes.Node]:
         public = [getattr(solvers, name) for name in solvers.__all__]
         methods = [item for item in public if isinstance(item, type) and hasattr(item, "nodes")]
-        rows = [(code(item.__name__), *self._facts(item())) for item in sorted(methods, key=lambda m: m.solves.__name__)]
+        rows = [
+            (code(item.__name__), *self._facts(item())) for item in sorted(methods, key=lambda m: m.solves.__name__)
+        ]
         return [table(("method", "solves", "order", "evaluations per step", "at fractions of the step"), rows)]
 
     @staticmethod

@@ -3,7 +3,8 @@ r"""The diffusion coefficient :math:`w_t` of the reverse SDE.
 It is the paper's: noise :math:`\sqrt{w_t}`, drift :math:`v - \tfrac12 w_t s`.
 
 Every choice is a formula in the schedule; :meth:`DiffusionCoefficient.of` evaluates it. Multiples and sums are choices
-too: ``2 * w.Sigma()``. SiT's published code calls :math:`w_t/2` "diffusion"; that quantity does not appear here.
+too: ``2 * w.Sigma()``. SiT's published code calls :math:`w_t/2` "diffusion" (its noise is the root of twice that), so
+that each of its named forms is twice ours; that quantity does not appear here.
 """
 
 from __future__ import annotations
@@ -84,7 +85,10 @@ def KL() -> DiffusionCoefficient:  # noqa: N802
 
 
 def Sigma() -> DiffusionCoefficient:  # noqa: N802
-    r"""Return :math:`w_t = \sigma_t`: zero at the data, finite at the noise. SiT's code: ``diffusion_form="sigma"``."""
+    r"""Return :math:`w_t = \sigma_t`: zero at the data, finite at the noise.
+
+    SiT's ``"sigma"`` is twice this.
+    """
     return DiffusionCoefficient("Sigma()", lambda schedule: schedule.expressions["sigma"])
 
 
@@ -116,14 +120,17 @@ def Constant(value: float) -> DiffusionCoefficient:  # noqa: N802
 
 
 def Ramp() -> DiffusionCoefficient:  # noqa: N802
-    r"""Return :math:`w_t = t`. SiT's code calls it ``"linear"``; REPA uses 2t under every schedule."""
+    r"""Return :math:`w_t = t`.
+
+    SiT's ``"linear"`` is twice this, and so is REPA's choice under every schedule.
+    """
     return DiffusionCoefficient("Ramp()", lambda schedule: t)
 
 
 def Decreasing() -> DiffusionCoefficient:  # noqa: N802
     r"""Return :math:`w_t = \tfrac14(1 - \cos\pi t)^2 = \sin^4(\pi t/2)`, decreasing towards the data.
 
-    SiT's code: ``"decreasing"``, ¼(cos πt' + 1)² in its own time t' = 1 − t.
+    SiT's ``"decreasing"``, ¼(cos πt' + 1)² in its own time t' = 1 − t, is twice this.
     """
     return DiffusionCoefficient("Decreasing()", lambda schedule: (1 - cos(pi * t)) ** 2 / 4)
 

@@ -38,7 +38,7 @@ _NAMES = {"linear": "Linear", "gvp": "GVP", "vp": "VP"}
 
 
 def style() -> AbstractContextManager[None]:
-    """Return the look of every figure as a context: ``with style(): …``."""
+    """Return a context in which every figure has the same look."""
     import matplotlib as mpl
 
     settings: Any = {

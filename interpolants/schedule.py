@@ -81,6 +81,7 @@ class Schedule:
             "lambda": wronskian / alpha_t,
             "kappa": sigma_t * wronskian / alpha_t,
         }
+        self._quantities: dict[str, Coefficient] = {}
         self._inverse = None if time_of_log_snr is None else canonical(time_of_log_snr, "time_of_log_snr", L)
         if check:
             _check(self)
@@ -103,8 +104,12 @@ class Schedule:
         return coefficient(expression, label, t, self.domain)
 
     def _quantity(self, name: str) -> Coefficient:
-        floor = 1.0 if name == "log_snr" else 0.0
-        return coefficient(self.expressions[name], f"{name} of {self.name}", t, self.domain, floor)
+        found = self._quantities.get(name)
+        if found is None:
+            floor = 1.0 if name == "log_snr" else 0.0
+            found = coefficient(self.expressions[name], f"{name} of {self.name}", t, self.domain, floor)
+            self._quantities[name] = found
+        return found
 
     def alpha(self, time: Any) -> Any:
         r"""Return :math:`\alpha_t`."""

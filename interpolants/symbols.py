@@ -81,6 +81,8 @@ _FUNCTIONS = (
     *("sqrt", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh"),
     *("atanh", "Abs", "sign", "Max", "Min", "erf", "erfinv"),
 )
+_LARGEST_POWER = 1000
+_LONGEST_TEXT = 4000
 _CONSTANTS = {"pi": sympy.pi, "E": sympy.E, "t": t, "L": L, "True": sympy.true}
 
 
@@ -90,9 +92,12 @@ def parse(text: str) -> Expr:
     The arithmetic operators, ``sqrt``, ``exp``, ``log``, the trigonometric and hyperbolic functions, ``pi`` and
     ``E`` are understood and nothing else, so text from a file or a command line can be trusted.
     """
+    if len(text) > _LONGEST_TEXT:
+        remedy = "build the expression with sympy and pass it to Schedule"
+        raise ValueError(explain(f"an expression of at most {_LONGEST_TEXT} characters", f"{len(text)}", remedy))
     try:
         return _build(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, KeyError, RecursionError) as error:
+    except (SyntaxError, KeyError, RecursionError, MemoryError, TypeError) as error:
         remedy = f"use t, pi, numbers, + - * / ** and {', '.join(_FUNCTIONS)}"
         raise ValueError(explain("an expression such as 1 - t**2", repr(text), remedy)) from error
 
@@ -106,7 +111,10 @@ def _build(node: ast.AST) -> Any:
         case ast.UnaryOp(op=op, operand=operand):
             return _OPERATORS[type(op)](_build(operand))
         case ast.BinOp(left=left, op=op, right=right):
-            return _OPERATORS[type(op)](_build(left), _build(right))
+            first, second = _build(left), _build(right)
+            if isinstance(op, ast.Pow) and second.is_number and abs(second) > _LARGEST_POWER:
+                raise KeyError("a power that sympy would work out digit by digit")
+            return _OPERATORS[type(op)](first, second)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
             return getattr(sympy, name)(*map(_build, arguments))
     raise KeyError(ast.dump(node))

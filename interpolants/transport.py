@@ -16,7 +16,6 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-from scipy import integrate
 
 from interpolants.path import Path
 from interpolants.targets import Gaussian
@@ -90,6 +89,8 @@ def _energy_of_spread(path: Path, c: float) -> float:
 
 
 def _integrate(path: Path, integrand: Callable[[float], float]) -> float:
+    from scipy import integrate  # half of the import time of the package, and only quadrature needs it
+
     lo, hi = path.schedule.domain
     breaks = lo + (hi - lo) * _BREAKS
     parts = (integrate.quad(integrand, a, b, epsabs=1e-15, epsrel=1e-12, limit=400)[0] for a, b in pairwise(breaks))

@@ -31,7 +31,7 @@ class Method(Protocol):
 
     @property
     def nodes(self) -> tuple[float, ...]:
-        """Fractions of a step at which the problem is evaluated: 0.0 is exactly its start, 1.0 exactly its end."""
+        """Fractions of a step at which the problem is evaluated; 0.0 is exactly its start, 1.0 exactly its end."""
 
     @property
     def stochastic(self) -> bool:

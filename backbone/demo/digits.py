@@ -31,10 +31,10 @@ MODEL = SiTConfig(
 
 # wKL is infinite at t = 1 under the linear schedule, and Euler–Maruyama evaluates where a step begins.
 SAMPLERS: tuple[tuple[str, w.DiffusionCoefficient | None, int, float], ...] = (
-    ("ODE, Heun", None, 50, 1.0),
-    ("SDE, w = σ", w.Sigma(), 250, 1.0),
-    ("SDE, w = sin²(πt)", w.SinSquared(), 250, 1.0),
-    ("SDE, w = KL", w.KL(), 250, 0.99),
+    ("ODE, Heun", None, 25, 1.0),
+    ("SDE, w = σ", w.Sigma(), 100, 1.0),
+    ("SDE, w = sin²(πt)", w.SinSquared(), 100, 1.0),
+    ("SDE, w = KL", w.KL(), 100, 0.99),
 )
 
 
@@ -83,7 +83,13 @@ def run(out: Path, *, seed: int, steps: int, samples: int) -> dict[str, Any]:
 
 
 def _draw(
-    model: SiT, labels: Tensor, schedule: Schedule, choice: w.DiffusionCoefficient | None, n: int, start: float, seed: int
+    model: SiT,
+    labels: Tensor,
+    schedule: Schedule,
+    choice: w.DiffusionCoefficient | None,
+    n: int,
+    start: float,
+    seed: int,
 ) -> tuple[Tensor, dict[str, Any]]:
     began = time.perf_counter()
     rng = torch.Generator().manual_seed(seed + 1)
@@ -128,7 +134,7 @@ def _samples_figure(images: Sequence[tuple[str, Tensor]], labels: Tensor, out: P
             rows = [drawn[labels == k][:columns, 0] for k in range(10)]
             tiles = [torch.nn.functional.pad(row, (1, 1, 1, 1), value=-1.0) for row in rows]
             page = torch.cat([torch.cat(list(row), dim=1) for row in tiles])
-            ax.imshow(-page.clamp(-1, 1), cmap="gray", interpolation="nearest")
+            ax.imshow(-page.clamp(-1, 1).numpy(), cmap="gray", interpolation="nearest")
             ax.set_title(name)
             ax.set_yticks([10 * k + 4.5 for k in range(10)], [str(k) for k in range(10)])
             ax.set_xticks([])

@@ -1,0 +1,108 @@
+"""Every choice of w is the formula of the paper, non-negative, and can be scaled and added."""
+
+import mpmath
+import numpy as np
+import pytest
+import sympy
+from hypothesis import given
+from hypothesis import strategies as st
+from mpmath import mpf
+
+from interpolants import GVP, VP, Linear, t
+from interpolants import diffusion as w
+from tests.support.precision import sensitivity, ulps, value
+from tests.support.strategies import cases, choices, interior, law, many
+from tests.support.zoo import CASES, CHOICES
+
+
+@given(case=cases, choice=choices, times=many(interior, 8))
+@law(60)
+def test_every_choice_is_its_formula(case, choice, times):
+    """Every w of every schedule is the hand-written formula to 16 ulp at interior times."""
+    found = choice.w.of(case.schedule)(np.array(times))
+    for time, got in zip(times, found.tolist(), strict=True):
+        function = lambda s: choice.value(case, s)  # noqa: E731
+        assert ulps(got, value(function, time), float, sensitivity(function, time)) <= 16
+
+
+@pytest.mark.parametrize(
+    ("schedule", "formula"),
+    [
+        (Linear(), lambda s: 2 * s / (1 - s)),
+        (GVP(), lambda s: mpmath.pi * mpmath.tan(mpmath.pi * s / 2)),
+        (VP(0.1, 20), lambda s: mpf("0.1") + mpf("19.9") * s),
+        (VP(0.5, 0.5), lambda s: mpf("0.5")),
+    ],
+    ids=["linear", "gvp", "vp", "vp-constant"],
+)
+@pytest.mark.parametrize("choice", [w.KL(), w.SBDM()], ids=repr)
+def test_closed_forms_of_kl(schedule, formula, choice):
+    """wKL is 2t/(1 − t), π tan(πt/2) and β_t, and SBDM without a rate is the same."""
+    for time in (1e-12, 1e-4, 0.3, 0.5, 0.9, 1 - 1e-6):
+        assert ulps(choice.of(schedule)(time), formula(mpf(time)), float, sensitivity(formula, time)) <= 16
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+@pytest.mark.parametrize("choice", CHOICES, ids=repr)
+def test_ends_of_w(case, choice):
+    """At the ends w is its limit: infinite where and only where the formula is, and never NaN."""
+    coefficient = choice.w.of(case.schedule)
+    for end in (0.0, 1.0):
+        limit = value(lambda s: choice.value(case, s), end)
+        assert (end in coefficient.poles) is bool(mpmath.isinf(limit))
+        assert ulps(coefficient(np.array([end]))[0], limit, float, 1e-30) <= 16
+
+
+@given(factor=st.integers(0, 1000).map(lambda k: k / 64), time=interior, case=cases)
+@law(25)
+def test_multiples_and_sums(factor, time, case):
+    """a·w, w·a and w + w' are what they say at a time, and the name says so too."""
+    schedule, s = case.schedule, mpf(time)
+    exact = mpf(factor) * case.sigma(s)
+    for choice in (factor * w.Sigma(), w.Sigma() * factor):
+        assert abs(choice.of(schedule)(time) - exact) <= 32 * 2.0**-52 * abs(exact)
+    total = (w.Ramp() + factor * w.Sigma() + w.Zero()).of(schedule)(time)
+    assert abs(total - (s + exact)) <= 32 * 2.0**-52 * (s + exact)
+    assert "Ramp()" in repr(w.Ramp() + w.Sigma())
+    assert "Sigma()" in repr(w.Ramp() + w.Sigma())
+
+
+@pytest.mark.parametrize("factor", [-1, -1e-300, t, sympy.I])
+def test_negative_multiples(factor):
+    """A multiple that is negative, or no number, is a ValueError in three parts."""
+    for make in (lambda: factor * w.Sigma(), lambda: w.Constant(factor)):
+        with pytest.raises(ValueError, match="expected .*; received .*; remedy: "):
+            make()
+
+
+@pytest.mark.xfail(strict=True, reason="canonical accepts infinity")
+@pytest.mark.parametrize("make", [lambda: w.Constant(float("inf")), lambda: float("inf") * w.Sigma()])
+def test_infinite_multiples(make):
+    """An infinite multiple or constant is a ValueError when it is built."""
+    with pytest.raises(ValueError, match="expected .*; received .*; remedy: "):
+        make()
+
+
+@pytest.mark.parametrize("expression", [t - sympy.Rational(1, 2), "sin(2*pi*t)", "-t", "t**2 - t/10"])
+def test_negative_w_is_refused_with_where(expression):
+    """A w that is negative somewhere is a ValueError that names the time and the value there."""
+    with pytest.raises(ValueError, match=r"received -[0-9.e-]+ at t = 0\.\d+; remedy: ") as error:
+        w.Custom(expression).of(Linear())
+    time = float(str(error.value).partition("at t = ")[2].partition(";")[0])
+    assert (
+        sympy.sympify(str(expression)).subs(sympy.Symbol("t" if isinstance(expression, str) else "t"), time) is not None
+    )
+
+
+@pytest.mark.parametrize("expression", [None, object(), "__import__('os')", t * sympy.Symbol("k"), sympy.I])
+def test_custom_wants_an_expression(expression):
+    """What is not a real expression of time is a TypeError or ValueError in three parts."""
+    with pytest.raises((TypeError, ValueError), match="expected .*; received .*; remedy: "):
+        w.Custom(expression)
+
+
+def test_factor_of_two():
+    """SiT's "diffusion" is w/2: wKL of VP is β_t itself, not β_t/2, and the noise of the SDE is √β_t."""
+    assert abs(w.KL().of(VP(0.1, 20))(0.5) - 10.05) < 1e-14
+    assert w.Sigma().of(Linear())(0.25) == 0.25
+    assert w.Ramp().of(VP())(0.25) == 0.25

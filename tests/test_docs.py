@@ -1,0 +1,61 @@
+"""The documentation builds without a warning, names everything public, and its examples run."""
+
+import os
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+import backbone
+import interpolants
+import solvers
+from interpolants import diffusion, plots
+
+ROOT = Path(__file__).resolve().parents[1]
+PUBLIC = {
+    f"{module.__name__}.{name}"
+    for module in (interpolants, diffusion, plots, solvers, backbone)
+    for name in module.__all__
+}
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def build(builder, out):
+    """Run sphinx-build with warnings as errors and return what it said, with its exit code."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder, "-d", out / "doctrees"]
+    done = subprocess.run([*command, ROOT / "docs", out / builder], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def documented(inventory):
+    """Return the Python names of an inventory: four lines of header, then "name py:role …" lines, compressed."""
+    lines = zlib.decompress(inventory.read_bytes().split(b"\n", 4)[4]).decode().splitlines()
+    return {line.split()[0] for line in lines if line.split()[1].startswith("py:")}
+
+
+def test_docs_build_strictly_name_everything_public_and_run_their_examples(tmp_path):
+    """No warning, no public name without an entry, no example with another outcome. One test, to read pages once."""
+    code, said = build("html", tmp_path)
+    assert code == 0, said
+    assert PUBLIC - documented(tmp_path / "html" / "objects.inv") == set()
+    code, said = build("doctest", tmp_path)
+    assert code == 0, said
+    summary = (tmp_path / "doctest" / "output.txt").read_text()
+    assert re.search(r"^ *[1-9]\d* tests$", summary, re.MULTILINE), summary
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="this checkout has no README.md")
+def test_readme_blocks_run_in_order_in_one_namespace(tmp_path):
+    """Every python block of README.md runs as printed, one after another, in an empty folder."""
+    blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert blocks
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(blocks), encoding="utf-8")
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
