@@ -20,7 +20,7 @@ import interpolants
 import solvers
 from interpolants import Noise, Score, Velocity, VPrediction, diffusion, reverse_sde
 from interpolants.dynamics import drift_combination
-from interpolants.lowering import Lowered, Piece, lower
+from interpolants.lowering import Lowered, lower
 from interpolants.measure import Exact
 from interpolants.prediction import PREDICTIONS, conversion
 from interpolants.schedules import BUILT_IN
@@ -92,17 +92,9 @@ class Generated(Directive):
 
 def describe(lowered: Lowered) -> str:
     """Return the pieces of a lowered expression as text."""
-    if len(lowered.pieces) == 1:
-        return _form(lowered.pieces[0])
-    return "; ".join(f"{_form(piece)} up to {piece.stop:.4g}" for piece in lowered.pieces)
-
-
-def _form(piece: Piece) -> str:
-    if isinstance(piece.form, Expr):
-        return str(piece.form)
-    distance = f"|t - {piece.form.end:g}|"
-    distance = f"sqrt({distance})" if piece.form.root else distance
-    return f"polynomial of degree {len(piece.form.coefficients) - 1} in {distance}"
+    if len(lowered.forms) == 1:
+        return lowered.forms[0][1]
+    return "; ".join(f"{form} up to {stop:.4g}" for stop, form in lowered.forms)
 
 
 def ends(times: Iterable[float]) -> str:
@@ -110,7 +102,7 @@ def ends(times: Iterable[float]) -> str:
     return ", ".join(f"t = {time:g}" for time in times) or "–"
 
 
-def poles(expression: Expr, domain: tuple[float, float]) -> str:
+def poles(expression: Expr, domain: tuple[Expr, Expr]) -> str:
     return ends(end.time for end in Exact(expression, t, domain).ends if end.is_pole)
 
 
@@ -123,14 +115,14 @@ class Coefficients(Generated):
         for quantity in schedules[0].expressions:
             for schedule in schedules:
                 expression = schedule.expressions[quantity]
-                lowered = lower(expression, t, schedule.domain, 1.0 if quantity == "log_snr" else 0.0)
+                lowered = lower(expression, t, schedule.exact_domain, 1.0 if quantity == "log_snr" else 0.0)
                 rows.append(
                     (
                         math(SYMBOLS.get(quantity, rf"\mathrm{{{quantity}}}")),
                         schedule.name,
                         code(describe(lowered)),
                         f"{lowered.error:.1f}",
-                        poles(expression, schedule.domain),
+                        poles(expression, schedule.exact_domain),
                     )
                 )
         return [table(("quantity", "schedule", "form that is evaluated", "error, ulp", "infinite at"), rows)]
@@ -153,8 +145,8 @@ class Combinations(Generated):
             }
             for label, combination in cases.items():
                 for name, expression in (("A", combination.A), ("B", combination.B)):
-                    lowered = lower(expression, t, schedule.domain)
-                    where = poles(expression, schedule.domain)
+                    lowered = lower(expression, t, schedule.exact_domain)
+                    where = poles(expression, schedule.exact_domain)
                     rows.append(
                         (schedule.name, label, name, code(describe(lowered)), f"{lowered.error:.1f}", where),
                     )

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import sympy
-from sympy import Expr, Function, Interval, S, Symbol, diff, exp, log, nsimplify
+from sympy import Expr, Function, Interval, S, Symbol, diff, exp, log
 
 from interpolants.dynamics import drift_combination
 from interpolants.lowering import lower
@@ -99,8 +99,8 @@ def _boundaries(schedule: Schedule) -> Iterator[Finding]:
     for what, which, wanted, required in cases:
         time = (lo, hi)[which]
         expression = schedule.expressions[what]
-        limit = _attempt(partial(sympy.limit, expression, t, nsimplify(time), "+-"[which]))
-        measured = Exact(expression, t, schedule.domain).ends[which].limit
+        limit = _attempt(partial(sympy.limit, expression, t, schedule.exact_domain[which], "+-"[which]))
+        measured = Exact(expression, t, schedule.exact_domain).ends[which].limit
         if limit is not None and limit.is_number:
             status, evidence = ("proved" if sympy.simplify(limit - wanted) == 0 else "fails"), f"limit {limit}"
         else:
@@ -116,22 +116,22 @@ def _signs(schedule: Schedule) -> Iterator[Finding]:
         ("sigma", "sigma > 0 inside"),
         ("kappa", "kappa > 0 inside (W > 0, log-SNR decreasing)"),
     ):
-        exact = Exact(schedule.expressions[name], t, schedule.domain)
+        exact = Exact(schedule.expressions[name], t, schedule.exact_domain)
         times = [*np.linspace(*schedule.domain, 402)[1:-1], *exact.probes]
         values = [float(exact.at(float(time))) for time in times]
         worst = int(np.argmin(values))
         if not values[worst] > 0:
             yield Finding(f"{name}_positive", statement, "fails", f"{values[worst]:.4g} at t = {times[worst]:.4g}")
             continue
-        proof = _prove_positive(schedule.expressions[name], schedule.domain)
+        proof = _prove_positive(schedule.expressions[name], schedule.exact_domain)
         status = "proved" if proof else "measured"
         evidence = proof or f"smallest value {values[worst]:.3g} at t = {times[worst]:.3g}, {len(times)} times"
         yield Finding(f"{name}_positive", statement, status, evidence)
 
 
-def _prove_positive(expression: Expr, domain: tuple[float, float]) -> str | None:
+def _prove_positive(expression: Expr, domain: tuple[Expr, Expr]) -> str | None:
     """Decide the sign on the open domain: by sympy's assumptions in z = (hi − t)/(t − lo) > 0, or by having no zero."""
-    lo, hi = (nsimplify(end) for end in domain)
+    lo, hi = domain
     z = Symbol("z", positive=True)
     for form in sorted([expression, *forms(expression, thorough=False)], key=lambda form: form.count_ops()):
         plain = form.replace(Function("sinpi"), lambda x: sympy.sin(sympy.pi * x))
@@ -196,7 +196,7 @@ def _reduce(residual: Expr) -> Expr:
 
 def _rounding(schedule: Schedule) -> Finding:
     errors = {
-        name: lower(expression, t, schedule.domain, 1.0 if name == "log_snr" else 0.0).error
+        name: lower(expression, t, schedule.exact_domain, 1.0 if name == "log_snr" else 0.0).error
         for name, expression in schedule.expressions.items()
     }
     worst = max(errors, key=lambda name: errors[name])

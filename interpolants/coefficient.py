@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from sympy import Basic, Expr, Symbol
 
-from interpolants.lowering import Lowered, function, lower
-from interpolants.measure import Domain, End, Exact
+from interpolants.lowering import Lowered, lower
+from interpolants.measure import UNIT, Domain, End
 from interpolants.symbols import t
 from solvers.errors import PoleError, explain
 
@@ -50,7 +50,9 @@ class Coefficient:
     """
 
     def __init__(self, expression: Expr, symbol: Symbol, domain: Domain, label: str, floor: float):
-        self.expression, self.symbol, self.domain, self.label = expression, symbol, domain, label
+        self.expression, self.symbol, self.label = expression, symbol, label
+        self.domain = (float(domain[0]), float(domain[1]))
+        self._exact_domain = domain
         self._floor = floor
         self._compiled: dict[str, Callable[[Any], Any]] = {}
 
@@ -60,7 +62,7 @@ class Coefficient:
     @cached_property
     def ends(self) -> tuple[End, ...]:
         """Limit and order at the two ends of the domain."""
-        return Exact(self.expression, self.symbol, self.domain).ends
+        return self.lowered.ends
 
     @property
     def poles(self) -> tuple[float, ...]:
@@ -69,8 +71,8 @@ class Coefficient:
 
     @property
     def lowered(self) -> Lowered:
-        """The pieces that are evaluated, and their measured error."""
-        return lower(self.expression, self.symbol, self.domain, self._floor)
+        """The code that is evaluated, its measured error, and the limits at the ends."""
+        return lower(self.expression, self.symbol, self._exact_domain, self._floor)
 
     def __call__(self, time: Any) -> Any:
         """Evaluate at ``time`` (or at a log-SNR, for an inverse)."""
@@ -87,7 +89,7 @@ class Coefficient:
         compiled = self._compiled.get(module.__name__)
         if compiled is None:
             style = "scalar" if module is math else "array"
-            compiled = self._compiled[module.__name__] = function(self.lowered, module, style)
+            compiled = self._compiled[module.__name__] = self.lowered.function(module, style)
         return compiled
 
     def _at_number(self, time: float) -> float:
@@ -127,7 +129,7 @@ def _at_least_float32(time: Any, module: ModuleType) -> Any:
 
 @lru_cache(maxsize=4096)
 def coefficient(
-    expression: Expr, label: str, symbol: Symbol = t, domain: Domain = (0.0, 1.0), floor: float = 0.0
+    expression: Expr, label: str, symbol: Symbol = t, domain: Domain = UNIT, floor: float = 0.0
 ) -> Coefficient:
     """Return the coefficient of ``expression``; equal expressions share their compiled code."""
     return Coefficient(expression, symbol, domain, label, floor)

@@ -49,7 +49,8 @@ class Combination:
         common = Integer(1)
         for a, b in zip(self.coefficients[0].ends, self.coefficients[1].ends):
             if a.is_pole and b.is_pole and a.order < 0 and b.order < 0:
-                distance = t - nsimplify(a.time) if a.time == self.schedule.domain[0] else nsimplify(a.time) - t
+                lo, hi = self.schedule.exact_domain
+                distance = t - lo if a.time == self.schedule.domain[0] else hi - t
                 common *= distance ** nsimplify(min(a.order, b.order))
         if common == 1:
             return None

@@ -65,7 +65,7 @@ class DiffusionCoefficient:
             ValueError: w is negative somewhere; the message says where.
         """
         expression = self.expression(schedule)
-        exact = Exact(expression, t, schedule.domain)
+        exact = Exact(expression, t, schedule.exact_domain)
         for time in np.linspace(*schedule.domain, 66)[1:-1]:
             if exact.at(time) < 0:
                 received = f"{float(exact.at(time)):.4g} at t = {time:.4g}"

@@ -29,6 +29,11 @@ class Polynomial:
     power: int
     coefficients: tuple[float, ...]
 
+    def __str__(self) -> str:
+        distance = f"|t - {self.end:g}|"
+        distance = f"sqrt({distance})" if self.root else distance
+        return f"polynomial of degree {len(self.coefficients) - 1} in {distance}"
+
     def statements(self, symbol: str, prefix: str) -> tuple[list[str], str]:
         """Return the assignments and the result of Horner's rule as text."""
         distance = f"{symbol} - {self.end!r}" if self.inward > 0 else f"{self.end!r} - {symbol}"

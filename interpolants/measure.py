@@ -10,14 +10,17 @@ import numpy as np
 import sympy
 from mpmath import mpf
 from numpy.typing import NDArray
-from sympy import Expr, Symbol
+from sympy import Expr, Integer, Symbol
 
 from solvers.errors import explain
 
-__all__ = ["DIGITS", "End", "Exact", "ulp_errors"]
+__all__ = ["DIGITS", "UNIT", "Domain", "End", "Exact", "ulp_errors"]
 
 DIGITS = 80
-Domain = tuple[float, float]
+Domain = tuple[Expr, Expr]
+"""The exact first and last time; π/2 is not a float, and the limits are those at the exact end."""
+
+UNIT: Domain = (Integer(0), Integer(1))
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Exact:
     """An expression at 80 digits on a domain."""
 
     def __init__(self, expression: Expr, symbol: Symbol, domain: Domain):
-        self.expression, self.symbol, self.domain = expression, symbol, domain
+        self.expression, self.symbol = expression, symbol
+        self.domain = (float(domain[0]), float(domain[1]))
+        self._domain = domain
         self._function = sympy.lambdify(symbol, expression, "mpmath")
 
     def at(self, time: mpf | float) -> mpf:
@@ -49,6 +54,11 @@ class Exact:
         with mpmath.workdps(DIGITS):
             value = self._function(mpmath.mpf(time))
             return mpmath.mpf(value.real if isinstance(value, mpmath.mpc) and abs(value.imag) < 1e-40 else value)
+
+    def end_is_float(self, which: int) -> bool:
+        """Whether the exact end is a double."""
+        with mpmath.workdps(DIGITS):
+            return bool(_to_mpf(self._domain[which]) == mpf(self.domain[which]))
 
     @property
     def bounded(self) -> bool:
@@ -64,9 +74,10 @@ class Exact:
         """Read the limit and its order off three distances, 1e-20, 1e-25 and 1e-30, at 80 digits."""
         time = self.domain[which]
         with mpmath.workdps(DIGITS):
-            inward = (1 - 2 * which) * mpmath.mpf(self.domain[1] - self.domain[0])
+            exact_end = _to_mpf(self._domain[which])
+            inward = (1 - 2 * which) * (_to_mpf(self._domain[1]) - _to_mpf(self._domain[0]))
             try:
-                a, b, c = (self.at(mpf(time) + inward * mpf(10) ** -power) for power in (20, 25, 30))
+                a, b, c = (self.at(exact_end + inward * mpf(10) ** -power) for power in (20, 25, 30))
             except (TypeError, ValueError, ZeroDivisionError) as error:
                 remedy = "check the expression near the ends of its domain"
                 raise ValueError(explain(f"real values near {time:g}", str(self.expression), remedy)) from error
@@ -99,6 +110,35 @@ class Exact:
     def values(self) -> list[mpf]:
         """The exact values at the probes."""
         return [self.at(float(probe)) for probe in self.probes]
+
+    @cached_property
+    def allowance(self) -> NDArray[np.float64]:
+        r"""What the condition number makes unavoidable, as a factor ≥ 1 at every probe.
+
+        A rounded argument X of an exponential costs a relative error of u·|X|, and a zero inside the domain costs
+        u·|d f'/f| where d is the distance to the nearer end, which is known exactly; both are divided by four, the
+        error that every form is allowed.
+        """
+        factor = np.ones(len(self.probes))
+        exponents = [node.exp for node in self.expression.atoms(sympy.exp)]
+        exponents += [
+            node.exp * sympy.log(node.base) for node in self.expression.atoms(sympy.Pow) if node.exp.has(self.symbol)
+        ]
+        for exponent in exponents:
+            argument = Exact(exponent, self.symbol, self._domain)
+            factor = np.maximum(factor, [(1 + abs(float(argument.at(float(p))))) / 4 for p in self.probes])
+        if not self.bounded:
+            return factor
+        slope = Exact(sympy.diff(self.expression, self.symbol), self.symbol, self._domain)
+        for index, (probe, value) in enumerate(zip(self.probes, self.values)):
+            distance = min(probe - self.domain[0], self.domain[1] - probe)
+            if value != 0:
+                factor[index] = max(factor[index], float(abs(distance * slope.at(float(probe)) / value)) / 4)
+        return factor
+
+
+def _to_mpf(end: Expr) -> mpf:
+    return mpmath.mpf(str(sympy.N(end, DIGITS + 10)))
 
 
 def ulp_errors(got: NDArray[np.floating], exact: list[mpf], *, floor: float = 0.0) -> NDArray[np.float64]:

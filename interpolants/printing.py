@@ -75,6 +75,8 @@ def emit(expression: Expr) -> str:
             return f"xp.exp({emit(expression.args[0])})"
     name = expression.func.__name__
     arguments = ", ".join(map(emit, expression.args))
+    if name == "held":
+        return f"({' * '.join(map(emit, expression.args))})"
     if name in ("sinpi", "cospi"):
         return f"_{name}({arguments})"
     if isinstance(expression, Abs):

@@ -11,16 +11,20 @@ choice among them is made by measured error (:mod:`interpolants.lowering`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import sympy
-from sympy import Add, Dummy, Expr, Function, Integer, Rational, cos, exp, log, pi, sin, tan
+from sympy import Add, Dummy, Expr, Function, Integer, Pow, Rational, cos, exp, log, pi, sin, tan
 from sympy.codegen.cfunctions import expm1, log1p
 
-__all__ = ["cospi", "forms", "sinpi", "stable"]
+__all__ = ["cospi", "forms", "held", "sinpi", "stable"]
 
 sinpi = Function("sinpi", real=True)
 cospi = Function("cospi", real=True)
+
+held = Function("held", real=True)
+"""A product of a number and a sum that sympy would multiply out: 5·(1 − t) is exact near 1, 5 − 5·t is not."""
 
 
 def forms(expression: Expr, *, thorough: bool) -> Iterator[Expr]:
@@ -38,6 +42,9 @@ def _rearrangements(expression: Expr) -> Iterator[Expr]:
     yield expression
     short, back = _name_exponentials(expression)
     yield from (form.xreplace(back) for form in _algebra(short))
+    shorter, roots = _name_roots(short)
+    if roots:
+        yield from (form.xreplace(roots).xreplace(back) for form in _algebra(shorter))
     if expression.has(sin, cos, tan):
         yield sympy.factor(sympy.trigsimp(short)).xreplace(back)
         yield sympy.factor(sympy.expand_trig(short)).xreplace(back)
@@ -77,6 +84,17 @@ def _name_exponentials(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
             name = Dummy("E", positive=True)
             there[node], back[name] = name, node
     return expression.xreplace(there), back
+
+
+def _name_roots(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """Write fractional powers of one base as whole powers of one positive symbol."""
+    degrees: dict[Expr, int] = {}
+    nodes = [node for node in expression.atoms(Pow) if node.base.free_symbols and node.exp.is_Rational]
+    for node in nodes:
+        degrees[node.base] = math.lcm(degrees.get(node.base, 1), int(node.exp.q))
+    names = {base: Dummy("R", positive=True) for base, degree in degrees.items() if degree > 1}
+    there = {node: names[node.base] ** (node.exp * degrees[node.base]) for node in nodes if node.base in names}
+    return expression.xreplace(there), {name: base ** Rational(1, degrees[base]) for base, name in names.items()}
 
 
 def _simplifications(expression: Expr) -> Iterator[Expr]:
@@ -120,27 +138,40 @@ def _factor_polynomial(node: Expr) -> Expr:
         return node
     inside = {symbol: Rational(37, 100)}
     constant, powers = sympy.factor_list(node)
+    factors = []
     for base, power in powers:
         if base.subs(inside).is_negative:
             base, constant = sympy.expand(-base), constant * (-1) ** power
-        constant *= base**power
-    return constant
+        factors.append(base**power)
+    if len(factors) == 1 and isinstance(factors[0], Add) and constant not in (1, -1):
+        return held(constant, factors[0])
+    return sympy.Mul(constant, *factors)
 
 
 def _half_turns(node: Expr) -> Expr:
-    turns = sympy.factor(node.args[0] / pi)
+    turns = sympy.factor(_release(node.args[0]) / pi)
     if turns.has(pi) or not turns.is_rational_function(*turns.free_symbols):
         return node
     if isinstance(node, tan):
+        turns = _factor_polynomial(sympy.expand(turns))
         return sinpi(turns) / cospi(turns)
+    turns = _factor_polynomial(sympy.expand(turns))
     return sinpi(turns) if isinstance(node, sin) else cospi(turns)
+
+
+def _release(expression: Expr) -> Expr:
+    return expression.replace(held, lambda number, total: number * total)
 
 
 def _reflect(expression: Expr) -> Expr:
     """Measure every angle from the quarter turn: exact where ``t`` is close to 1."""
     half = Rational(1, 2)
-    swapped = {node: cospi(sympy.factor(half - node.args[0])) for node in expression.atoms(sinpi)}
-    swapped |= {node: sinpi(sympy.factor(half - node.args[0])) for node in expression.atoms(cospi)}
+    swapped = {
+        node: cospi(_factor_polynomial(sympy.expand(half - _release(node.args[0])))) for node in expression.atoms(sinpi)
+    }
+    swapped |= {
+        node: sinpi(_factor_polynomial(sympy.expand(half - _release(node.args[0])))) for node in expression.atoms(cospi)
+    }
     return expression.xreplace(swapped)
 
 
@@ -148,6 +179,6 @@ def _log1p(expression: Expr) -> Expr:
     """Take every logarithm from the distance of its argument to one: exact where the argument is close to 1."""
     swapped = {}
     for node in expression.atoms(log):
-        distance = stable(sympy.factor(sympy.together(node.args[0] - Integer(1))))
+        distance = stable(sympy.factor(sympy.together(_release(node.args[0]) - Integer(1))))
         swapped[node] = log1p(distance)
     return expression.xreplace(swapped)

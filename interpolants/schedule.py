@@ -14,11 +14,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from sympy import Expr, log
+from sympy import Expr, log, oo
 
 from interpolants import inverse
 from interpolants.coefficient import Array, Coefficient, coefficient
-from interpolants.measure import Domain, Exact
+from interpolants.measure import Exact
+from interpolants.modules import module_source
 from interpolants.symbols import L, canonical, derivative, t
 from solvers.errors import explain
 
@@ -63,12 +64,13 @@ class Schedule:
         alpha: object,
         sigma: object,
         *,
-        domain: Domain = (0.0, 1.0),
+        domain: tuple[object, object] = (0, 1),
         time_of_log_snr: object = None,
         check: bool = True,
     ):
         self.name = name
-        self.domain = (float(domain[0]), float(domain[1]))
+        self.exact_domain = (canonical(domain[0], "domain"), canonical(domain[1], "domain"))
+        self.domain = (float(self.exact_domain[0]), float(self.exact_domain[1]))
         alpha_t, sigma_t = canonical(alpha, "alpha"), canonical(sigma, "sigma")
         wronskian = alpha_t * derivative(sigma_t) - derivative(alpha_t) * sigma_t
         self.expressions: dict[str, Expr] = {
@@ -97,49 +99,59 @@ class Schedule:
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return self.expressions["alpha"], self.expressions["sigma"], self.domain
+        return self.expressions["alpha"], self.expressions["sigma"], self.exact_domain
 
     def coefficient(self, expression: Expr, label: str = "coefficient") -> Coefficient:
         """Return ``expression`` of :data:`t` as a coefficient on this schedule's domain."""
-        return coefficient(expression, label, t, self.domain)
+        return coefficient(expression, label, t, self.exact_domain)
 
-    def _quantity(self, name: str) -> Coefficient:
+    def quantity(self, name: str) -> Coefficient:
+        """Return one of ``expressions`` (alpha, sigma, d_alpha, d_sigma, log_snr, wronskian, lambda, kappa)."""
         found = self._quantities.get(name)
         if found is None:
             floor = 1.0 if name == "log_snr" else 0.0
-            found = coefficient(self.expressions[name], f"{name} of {self.name}", t, self.domain, floor)
+            found = coefficient(self.expressions[name], f"{name} of {self.name}", t, self.exact_domain, floor)
             self._quantities[name] = found
         return found
 
+    _quantity = quantity
+
     def alpha(self, time: Any) -> Any:
         r"""Return :math:`\alpha_t`."""
-        return self._quantity("alpha")(time)
+        return self.quantity("alpha")(time)
 
     def sigma(self, time: Any) -> Any:
         r"""Return :math:`\sigma_t`."""
-        return self._quantity("sigma")(time)
+        return self.quantity("sigma")(time)
 
     def d_alpha(self, time: Any) -> Any:
         r"""Return :math:`\dot\alpha_t`."""
-        return self._quantity("d_alpha")(time)
+        return self.quantity("d_alpha")(time)
 
     def d_sigma(self, time: Any) -> Any:
         r"""Return :math:`\dot\sigma_t`."""
-        return self._quantity("d_sigma")(time)
+        return self.quantity("d_sigma")(time)
 
     def log_snr(self, time: Any) -> Any:
         r"""Return :math:`\log(\alpha_t^2/\sigma_t^2)`, decreasing; infinite where σ or α vanishes."""
-        return self._quantity("log_snr")(time)
+        return self.quantity("log_snr")(time)
 
     def time_of_log_snr(self, log_snr: Any) -> Any:
         """Return the time at which the log-SNR has the given value; beyond the range, the nearer end."""
         if self._inverse is None:
             return inverse.solve(self, log_snr)
-        return coefficient(self._inverse, f"time_of_log_snr of {self.name}", L, (-np.inf, np.inf))(log_snr)
+        return coefficient(self._inverse, f"time_of_log_snr of {self.name}", L, (-oo, oo))(log_snr)
 
     def __call__(self, time: Any) -> Coefficients:
         """Return α, σ and their derivatives at ``time``."""
         return Coefficients(self.alpha(time), self.sigma(time), self.d_alpha(time), self.d_sigma(time))
+
+    def source(self, backend: str) -> str:
+        """Return a module with this schedule's functions for ``numpy``, ``torch``, ``jax`` or ``numba``.
+
+        It imports that library and nothing of this one: paste it anywhere.
+        """
+        return module_source(self, backend)
 
     @cached_property
     def prior_scale(self) -> float:
@@ -156,7 +168,7 @@ class Schedule:
             "name": self.name,
             "alpha": str(self.expressions["alpha"]),
             "sigma": str(self.expressions["sigma"]),
-            "domain": list(self.domain),
+            "domain": [str(end) for end in self.exact_domain],
             "time_of_log_snr": None if self._inverse is None else str(self._inverse),
         }
 
@@ -170,7 +182,7 @@ class Schedule:
             data["name"],
             str(data["alpha"]),
             str(data["sigma"]),
-            domain=tuple(data.get("domain", (0.0, 1.0))),
+            domain=tuple(data.get("domain", (0, 1))),
             time_of_log_snr=data.get("time_of_log_snr"),
             check=False,
         )
@@ -192,9 +204,9 @@ def standard_normal(shape: tuple[int, ...], rng: Any) -> Array:
 def _check(schedule: Schedule) -> None:
     """Refuse a pair that is not a path from data to noise."""
     lo, hi = schedule.domain
-    alpha = Exact(schedule.expressions["alpha"], t, schedule.domain)
-    sigma = Exact(schedule.expressions["sigma"], t, schedule.domain)
-    log_snr = Exact(schedule.expressions["log_snr"], t, schedule.domain)
+    alpha = Exact(schedule.expressions["alpha"], t, schedule.exact_domain)
+    sigma = Exact(schedule.expressions["sigma"], t, schedule.exact_domain)
+    log_snr = Exact(schedule.expressions["log_snr"], t, schedule.exact_domain)
     starts = (("alpha", alpha.ends[0].limit, 1.0), ("sigma", sigma.ends[0].limit, 0.0))
     for what, value, wanted in starts:
         if abs(value - wanted) > 1e-12:

@@ -8,14 +8,45 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from interpolants.schedule import Schedule
-from interpolants.schedules.linear import Linear
-from interpolants.schedules.trigonometric import GVP
-from interpolants.schedules.variance_preserving import VP
+from interpolants.schedules.edm import EDM
+from interpolants.schedules.gaussian_optimal import KineticOptimal, LipschitzOptimal
+from interpolants.schedules.laplace import Laplace
+from interpolants.schedules.linear import FlowMatching, Linear
+from interpolants.schedules.power import Follmer, Power, Superellipse
+from interpolants.schedules.sigmoid import RawSigmoid, Sigmoid, SigmoidVP
+from interpolants.schedules.trigonometric import GVP, Cosine, TrigFlow
+from interpolants.schedules.variance_preserving import VE, VP, ConstantVP, SubVP
 from solvers.errors import closest, explain
 
-__all__ = ["BUILT_IN", "GVP", "VP", "Linear", "by_name"]
+__all__ = [
+    "BUILT_IN",
+    "EDM",
+    "GVP",
+    "VE",
+    "VP",
+    "ConstantVP",
+    "Cosine",
+    "FlowMatching",
+    "Follmer",
+    "KineticOptimal",
+    "Laplace",
+    "Linear",
+    "LipschitzOptimal",
+    "Power",
+    "RawSigmoid",
+    "Sigmoid",
+    "SigmoidVP",
+    "SubVP",
+    "Superellipse",
+    "TrigFlow",
+    "by_name",
+]
 
-BUILT_IN: dict[str, Callable[[], Schedule]] = {"linear": Linear, "gvp": GVP, "vp": VP}
+BUILT_IN: dict[str, Callable[[], Schedule]] = {
+    "linear": Linear,
+    "gvp": GVP,
+    "vp": VP,
+}
 
 
 def by_name(name: str) -> Schedule:

@@ -1,11 +1,12 @@
-"""The linear interpolant."""
+"""Straight lines between data and noise."""
 
 from sympy import exp
 
 from interpolants.schedule import Schedule
+from interpolants.schedules.parameters import positive
 from interpolants.symbols import L, t
 
-__all__ = ["Linear"]
+__all__ = ["FlowMatching", "Linear"]
 
 
 class Linear(Schedule):
@@ -20,3 +21,25 @@ class Linear(Schedule):
 
     def __init__(self) -> None:
         super().__init__("linear", alpha=1 - t, sigma=t, time_of_log_snr=1 / (1 + exp(L / 2)))
+
+
+class FlowMatching(Schedule):
+    r"""Conditional optimal transport with a floor of noise.
+
+    :math:`\alpha_t = 1 - t`, :math:`\sigma_t = \sigma_{\min} + (1 - \sigma_{\min}) t`.
+
+    The data end is N(x, σ_min²), not x itself, so :math:`\sigma_0 \ne 0`.
+
+    Args:
+        sigma_min: σ at t = 0, in (0, 1).
+
+    References: Lipman et al. (2022), arXiv 2210.02747, eq. 20 (their time runs from noise to data).
+    """
+
+    def __init__(self, sigma_min: float = 1e-4) -> None:
+        floor = positive(sigma_min, "sigma_min", below=1)
+        ratio = exp(-L / 2)
+        inverse = (ratio - floor) / (1 - floor + ratio)
+        super().__init__(
+            "flow-matching", alpha=1 - t, sigma=floor + (1 - floor) * t, time_of_log_snr=inverse, check=False
+        )

@@ -108,7 +108,7 @@ def test_times_outside_are_refused(time):
 @pytest.mark.parametrize("argument", ["0.5", None, 1j, [0.5], object()])
 def test_what_is_no_time(argument):
     """Anything but a number, an array or sympy is a TypeError in three parts."""
-    with pytest.raises(TypeError, match="expected a number or an array; received .*; remedy: "):
+    with pytest.raises(TypeError, match=r"expected a number or an array; received .*; remedy: "):
         Linear().alpha(argument)
 
 

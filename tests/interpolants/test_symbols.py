@@ -50,7 +50,7 @@ def broken(reason):
 def test_parse_refuses_everything_but_arithmetic(text, tmp_path, monkeypatch):
     """Text that is not arithmetic of t is a ValueError in three parts, and none of it is executed."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="(?s)expected .*; received .*; remedy: "):
+    with pytest.raises(ValueError, match=r"(?s)expected .*; received .*; remedy: "):
         parse(text)
     assert os.listdir(tmp_path) == []
 

@@ -8,9 +8,9 @@ import mpmath
 import numpy as np
 from mpmath import mpf
 
-DPS = 100
-ZERO = mpf(10) ** -80
-"""What a cancellation at 100 digits leaves of a zero."""
+DPS = 320
+ZERO = mpf(10) ** -210
+"""What a cancellation at 320 digits leaves of a zero; no coefficient is that small at 1e-30."""
 
 
 def value(function: Callable[[mpf], mpf], time: float) -> mpf:
@@ -18,7 +18,7 @@ def value(function: Callable[[mpf], mpf], time: float) -> mpf:
     if time not in (0.0, 1.0):
         with mpmath.workdps(DPS):
             result = function(mpf(time))
-            return mpf(0) if abs(result) < ZERO * mpf(time) ** 3 else result
+            return mpf(0) if abs(result) < ZERO else result
     with mpmath.workdps(500):
         far, near = (function(abs(mpf(time) - mpf(10) ** -power)) for power in (60, 90))
         if near == 0 or (near != 0 and abs(near) < abs(far) * 0.8) or abs(near) < mpf(10) ** -80:

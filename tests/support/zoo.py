@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import mpmath
 import numpy as np
 from mpmath import mpf
+from sympy import E, exp, log, sqrt
 
 from interpolants import (
     GVP,
@@ -21,6 +22,7 @@ from interpolants import (
     GaussianMixture,
     Linear,
     Noise,
+    Prediction,
     Schedule,
     Score,
     Velocity,
@@ -28,7 +30,6 @@ from interpolants import (
     diffusion,
     t,
 )
-from sympy import E, exp, log, sqrt
 
 DPS = 100
 Function = Callable[[mpf], mpf]
@@ -164,6 +165,10 @@ CHOICES = [
 ]
 
 
+FIRST = {"KL()", "Sigma()", "SinSquared()", "Constant(0.5)", "Ramp()"}
+"""The choices of w that the first tier runs over."""
+
+
 def row(name: str, case: Case, s: mpf) -> tuple[mpf, mpf]:
     """Return the row (a, b) of a prediction a·x_data + b·ε, written out again."""
     rows: dict[str, Callable[[], tuple[mpf, mpf]]] = {
@@ -181,6 +186,14 @@ def solve_two(case: Case, s: mpf, given: tuple[mpf, mpf], wanted: tuple[mpf, mpf
     system = mpmath.matrix([[case.alpha(s), given[0]], [case.sigma(s), given[1]]])
     solution = mpmath.lu_solve(system, mpmath.matrix(list(wanted)))
     return solution[0], solution[1]
+
+
+def is_sound(case: Case, prediction: Prediction) -> bool:
+    """Whether velocity can be had from a prediction; a known defect has tests of its own, marked xfail.
+
+    Föllmer's factor of x in v-prediction → velocity is identically 0, which lowering does not recognise.
+    """
+    return not (case.name == "foellmer" and prediction is VPrediction)
 
 
 MEAN = np.array([0.7, -0.4])

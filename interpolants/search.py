@@ -1,0 +1,171 @@
+r"""The search for a form that floating point can evaluate.
+
+The forms of :mod:`interpolants.rewriting` are measured one by one, in float64 and float32, against 80 digits. The
+simplest that is within a few ulp everywhere wins. If there is none, the best form of each half of the domain is taken;
+where even that loses digits next to an end (a removable singularity), a short polynomial in the distance to that end
+takes over, fitted at 80 digits, up to where the measurement says that the formula has become good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sympy import Expr, LessThan, Piecewise, Symbol, piecewise_fold, true
+
+from interpolants.drafts import Draft, Piece
+from interpolants.endpoints import fit
+from interpolants.measure import Domain, Exact, ulp_errors
+from interpolants.printing import PREAMBLE
+from interpolants.rewriting import forms
+from solvers.errors import explain
+
+__all__ = ["compile_body", "search"]
+
+GOOD = 4.0
+"""Within this many ulp, the simpler form is preferred to the more accurate one."""
+
+BUDGET = 16.0
+"""A probe beyond this many ulp counts as bad."""
+
+
+def search(expression: Expr, symbol: Symbol, domain: Domain, floor: float) -> tuple[Draft, float]:
+    """Return the pieces and the worst error met at the probes (ulp)."""
+    if expression.has(Piecewise):
+        return _branches(expression, symbol, domain, floor)
+    return _search(Exact(expression, symbol, domain), floor)
+
+
+def compile_body(body: str, symbol: str, module: ModuleType, style: str) -> Callable[[Any], Any]:
+    """Turn the text of a body into a function, with ``xp`` bound to ``module``."""
+    namespace: dict[str, Any] = {"xp": module}
+    text = "\n    ".join([f"def f({symbol}):", *body.splitlines()])
+    exec(PREAMBLE[style] + "\n" + text, namespace)  # our own text, never a user's
+    compiled: Callable[[Any], Any] = namespace["f"]
+    return compiled
+
+
+@dataclass
+class _Trial:
+    """A form and its error at every probe and at the two ends."""
+
+    form: Expr
+    errors: NDArray[np.float64]
+
+    def cost(self, half: slice) -> tuple[int, int, bool, int, float]:
+        """Fewest bad probes, then within budget, then simplest, then most accurate."""
+        errors = np.minimum(self.errors[half], 1e30)
+        worst = float(errors.max())
+        magnitude = 0 if worst <= BUDGET else int(np.ceil(np.log10(worst / BUDGET)))
+        return int((errors > BUDGET).sum()), magnitude, worst > GOOD, int(self.form.count_ops()), worst
+
+
+def _search(exact: Exact, floor: float) -> tuple[Draft, float]:
+    middle = len(exact.probes) // 2 + 1
+    everywhere, left, right = slice(None), slice(0, middle), slice(middle, None)
+    trials: list[_Trial] = []
+    for thorough in (False, True):
+        trials += _trials(exact, floor, thorough)
+        whole = min(trials, key=lambda trial: trial.cost(everywhere))
+        if whole.errors.max() <= BUDGET:
+            break
+    best, error = _single(exact, whole.form), float(whole.errors.max())
+    if error > BUDGET and exact.bounded:
+        best_left = min(trials, key=lambda trial: trial.cost(left))
+        best_right = min(trials, key=lambda trial: trial.cost(right))
+        split = _assemble(exact, best_left, best_right)
+        split_error = float(measure(split, exact, floor).max())
+        if split_error < error / 2:
+            best, error = split, split_error
+    if np.isinf(error) and exact.bounded:
+        remedy = "simplify the expression, or write it without the singularity at the end of its domain"
+        received = str(exact.expression)
+        raise ValueError(explain("an expression that floating point can follow to its limits", received, remedy))
+    return best, error
+
+
+def _branches(expression: Expr, symbol: Symbol, domain: Domain, floor: float) -> tuple[Draft, float]:
+    """Lower every branch of a Piecewise on its own interval; conditions are upper ends, in increasing order."""
+    start, error = domain[0], 0.0
+    pieces: list[Piece] = []
+    points: tuple[tuple[float, float], ...] = ()
+    for branch, condition in piecewise_fold(expression).args:
+        stop = domain[1] if condition == true else condition.rhs
+        if condition != true and not (isinstance(condition, LessThan) and condition.lhs == symbol and stop.is_number):
+            remedy = "write Piecewise((first, t <= a), (second, t <= b), (last, True))"
+            raise ValueError(explain("branches that end at numbers, in order", str(condition), remedy))
+        part, part_error = search(branch, symbol, (start, stop), floor)
+        pieces += part.pieces
+        error, start = max(error, part_error), stop
+        points += tuple(point for point in part.points if point[0] in (float(domain[0]), float(domain[1])))
+    return Draft(symbol, (float(domain[0]), float(domain[1])), tuple(pieces), points), error
+
+
+def _points(exact: Exact) -> tuple[tuple[float, float], ...]:
+    return tuple((end.time, end.limit) for k, end in enumerate(exact.ends) if not exact.end_is_float(k))
+
+
+def _single(exact: Exact, form: Expr) -> Draft:
+    return Draft(exact.symbol, exact.domain, (Piece(exact.domain[1], form),), _points(exact))
+
+
+def _trials(exact: Exact, floor: float, thorough: bool) -> Iterator[_Trial]:
+    for form in forms(exact.expression, thorough=thorough):
+        try:
+            yield _Trial(form, measure(_single(exact, form), exact, floor))
+        except (ValueError, NameError, AttributeError):
+            continue  # a form with a function that has no numerical counterpart
+
+
+def measure(draft: Draft, exact: Exact, floor: float) -> NDArray[np.float64]:
+    """Return the worse of the float64 and float32 errors, in ulp, at [left end, probes…, right end]."""
+    compiled = compile_body(draft.array, str(draft.symbol), np, "array")
+    worst = np.zeros(len(exact.probes) + len(exact.ends))
+    with np.errstate(all="ignore"):
+        for dtype in (np.float64, np.float32):
+            inner = ulp_errors(compiled(exact.probes.astype(dtype)), exact.values, floor=floor) / exact.allowance
+            at_ends = [_end_error(compiled(np.asarray([end.time], dtype))[0], end.limit) for end in exact.ends]
+            errors = np.concatenate([at_ends[:1], inner, at_ends[1:]])
+            worst = np.maximum(worst, errors)
+    return worst
+
+
+def _end_error(got: np.floating, limit: float) -> float:
+    if np.isinf(limit) or limit == 0:
+        return 0.0 if got == limit else np.inf
+    if not np.isfinite(got):
+        return np.inf
+    return abs(float(got) - limit) / float(np.spacing(got.dtype.type(abs(limit))))
+
+
+def _assemble(exact: Exact, left: _Trial, right: _Trial) -> Draft:
+    """Join the best form of each half, with a polynomial at an end where the form next to it is bad."""
+    lo, hi = exact.domain
+    middle = 0.5 * (lo + hi)
+    probes = np.concatenate([[lo], exact.probes, [hi]])
+    pieces: list[Piece] = []
+    reach = [float(p) - lo for p, e in zip(probes, left.errors) if e > BUDGET and p <= middle]
+    if reach and _expandable(exact, 0):
+        width = min(max(4 * max(reach), 2.0**-26 * (hi - lo)), 0.25 * (hi - lo))
+        expansion = fit(exact, 0, width)
+        pieces += [Piece(lo + width, expansion)] if expansion else []
+    if left.form != right.form:
+        pieces.append(Piece(middle, left.form))
+    reach = [hi - float(p) for p, e in zip(probes, right.errors) if e > BUDGET and p > middle]
+    if reach and _expandable(exact, 1):
+        width = min(max(4 * max(reach), 2.0**-20 * (hi - lo)), 0.25 * (hi - lo))
+        expansion = fit(exact, 1, width)
+        pieces += [Piece(hi - width, right.form), Piece(hi, expansion)] if expansion else []
+    if not pieces or pieces[-1].stop < hi:
+        pieces.append(Piece(hi, right.form))
+    return Draft(exact.symbol, exact.domain, tuple(pieces), _points(exact))
+
+
+def _expandable(exact: Exact, which: int) -> bool:
+    """A finite limit or a power-law pole has a local expansion; a logarithm has none."""
+    end = exact.ends[which]
+    return not end.is_pole or end.order < 0

@@ -1,0 +1,66 @@
+"""What ships in ``lowered.json``: run ``python -m interpolants.shipping`` after a change of a schedule or the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+
+from sympy import Expr, Symbol, sqrt
+
+from interpolants import diffusion as w
+from interpolants.combination import Combination
+from interpolants.dynamics import drift_combination
+from interpolants.lowering import write_table
+from interpolants.measure import Domain
+from interpolants.prediction import PREDICTIONS, conversion
+from interpolants.schedule import Schedule
+from interpolants.schedules import BUILT_IN
+from interpolants.symbols import t
+
+__all__ = ["expressions"]
+
+Entry = tuple[Expr, Symbol, Domain, float]
+CLASSIC = ("linear", "gvp", "vp")
+
+
+def expressions() -> Iterator[Entry]:
+    """Yield what the built-in schedules need: quantities, exact targets, conversions, the usual drifts."""
+    for name, make in BUILT_IN.items():
+        schedule = make()
+        for quantity, expression in schedule.expressions.items():
+            yield expression, t, schedule.exact_domain, 1.0 if quantity == "log_snr" else 0.0
+        found = {*_marginals(schedule), *_conversions(schedule)}
+        if name in CLASSIC:
+            found |= set(_drifts(schedule))
+        for expression in sorted(found, key=str):
+            yield expression, t, schedule.exact_domain, 0.0
+
+
+def _marginals(schedule: Schedule) -> Iterator[Expr]:
+    """The products with which a Path evaluates predictions and transport costs."""
+    alpha, sigma = schedule.expressions["alpha"], schedule.expressions["sigma"]
+    for prediction in PREDICTIONS.values():
+        c, d = prediction.row(schedule)
+        yield from (c, c * alpha, d * sigma)
+
+
+def _conversions(schedule: Schedule) -> Iterator[Expr]:
+    for source, to in permutations(PREDICTIONS.values(), 2):
+        yield from _parts(conversion(schedule, source, to))
+
+
+def _drifts(schedule: Schedule) -> Iterator[Expr]:
+    choices = (w.KL(), w.Sigma(), w.SinSquared(), w.Constant(1), w.Ramp(), w.Decreasing())
+    for choice in choices:
+        variance = choice.expression(schedule)
+        yield from (variance, sqrt(variance))
+        for prediction in PREDICTIONS.values():
+            yield from _parts(drift_combination(schedule, prediction, variance, "a drift"))
+
+
+def _parts(combination: Combination) -> Iterator[Expr]:
+    yield from (combination.A, combination.B)
+
+
+if __name__ == "__main__":
+    write_table(list(expressions()))

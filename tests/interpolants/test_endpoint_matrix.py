@@ -1,0 +1,126 @@
+"""{schedule × prediction × w or ODE × solver} on N(m, C): a solve refuses before its first call, or is right.
+
+Every solver is affine in (x, ΔW) on a Gaussian target, so one solve of basis states and unit noises gives its exact
+mean and covariance: no Monte Carlo. The exact law runs from p_1 to p_0, both by the oracle.
+"""
+
+from itertools import pairwise, product
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mpf
+
+import solvers
+from interpolants import Path, probability_flow, reverse_sde
+from solvers import PoleError, solve, steps, uniform
+from tests.support.zoo import BUILT_INS, CASES, CHOICES, COVARIANCE, FIRST, GAUSSIAN, MEAN, PREDICTIONS, is_sound
+
+METHODS = [getattr(solvers, name)() for name in solvers.__all__ if hasattr(getattr(solvers, name), "nodes")]
+
+
+class Basis:
+    """Noise that is 0 for the origin and the two basis states and a unit vector for the other two rows."""
+
+    def increments(self, x):
+        kicks = np.concatenate([np.zeros((3, 2)), np.eye(2)])
+        return lambda t0, t1: kicks
+
+
+ROWS = np.concatenate([np.zeros((1, 2)), np.eye(2), np.zeros((2, 2))])
+
+
+def law_at_end(problem, method, ts, mean, covariance):
+    """Propagate mean and covariance through the affine map that each step is, read off the method itself."""
+    noise = Basis() if method.stochastic else None
+    run = steps(problem, ROWS, ts, method, noise)
+    for index, step in enumerate(run):
+        offset, moved, kicked = step.x[0], step.x[1:3] - step.x[0], step.x[3:5] - step.x[0]
+        mean = mean @ moved + offset
+        covariance = moved.T @ covariance @ moved + abs(ts[index + 1] - ts[index]) * kicked.T @ kicked
+        run.send(ROWS)
+    return mean, covariance
+
+
+def exact_law(case, time):
+    """Return the mean and covariance of p_t from the oracle."""
+    with mpmath.workdps(50):
+        alpha, sigma = float(case.alpha(mpf(time))), float(case.sigma(mpf(time)))
+    return alpha * MEAN, alpha**2 * COVARIANCE + sigma**2 * np.eye(2)
+
+
+def error_of(problem, method, case, n):
+    ts = uniform(n)
+    mean, covariance = law_at_end(problem, method, ts, *exact_law(case, 1.0))
+    exact_mean, exact_covariance = exact_law(case, 0.0)
+    assert np.isfinite(mean).all()
+    assert np.isfinite(covariance).all()
+    return max(np.abs(mean - exact_mean).max(), np.abs(covariance - exact_covariance).max())
+
+
+class Model:
+    """The exact prediction, counting its calls."""
+
+    def __init__(self, case, prediction):
+        self.path, self.prediction, self.calls = Path(case.schedule, GAUSSIAN), prediction, 0
+
+    def __call__(self, time, x):
+        self.calls += 1
+        return self.path.predict(self.prediction, time, x)
+
+
+def rows():
+    """Yield the whole matrix; custom schedules with an SDE, and the rarer choices of w, are in the second tier."""
+    for case, prediction, method in product(CASES, PREDICTIONS, METHODS):
+        for choice in CHOICES if method.stochastic else [None]:
+            first = choice is None or (case in BUILT_INS and repr(choice) in FIRST)
+            if is_sound(case, prediction):
+                name = f"{case}-{prediction}-{type(method).__name__}-{choice or 'ODE'}"
+                yield pytest.param(case, prediction, method, choice, id=name, marks=[] if first else pytest.mark.slow)
+
+
+# Where w/ρ² » n or a coefficient has an integrable singularity at an end, order theory is silent: this is the bound.
+BOUND, RATIO = 0.35, 0.8
+
+
+@pytest.mark.parametrize(("case", "prediction", "method", "choice"), list(rows()))
+def test_refused_or_right(case, prediction, method, choice):
+    """A solve is a PoleError with a remedy before the first call, or has p_0's mean and covariance as n grows."""
+    model = Model(case, prediction)
+    if choice is None:
+        problem = probability_flow(case.schedule, model, prediction=prediction)
+    else:
+        problem = reverse_sde(case.schedule, model, choice.w, prediction=prediction)
+    touched = {pole.time for pole in problem.poles} & visited(method, uniform(64))
+    if touched:
+        with pytest.raises(PoleError, match=r"expected .*; received .*; remedy: "):
+            solve(problem, ROWS, uniform(64), method, rng=Basis())
+        assert model.calls == 0
+    else:
+        errors = [error_of(problem, method, case, n) for n in (64, 256)]
+        assert errors[1] < BOUND
+        assert errors[1] < max(RATIO * errors[0], 1e-9)
+
+
+def visited(method, ts):
+    """Return the times at which a method evaluates, from its nodes."""
+    return {
+        t0 + node * (t1 - t0) if 0 < node < 1 else (t0, t1)[int(node)]
+        for t0, t1 in pairwise(ts)
+        for node in method.nodes
+    }
+
+
+def test_every_solver_is_in_the_matrix():
+    """All six methods of the first version are there, and the matrix holds every schedule and prediction."""
+    assert {type(method).__name__ for method in METHODS} >= {
+        "Euler",
+        "Midpoint",
+        "Heun",
+        "RK4",
+        "EulerMaruyama",
+        "StochasticHeun",
+    }
+    sound = sum(is_sound(case, prediction) for case, prediction in product(CASES, PREDICTIONS))
+    each = sum(len(CHOICES) if method.stochastic else 1 for method in METHODS)
+    assert len(list(rows())) == sound * each

@@ -1,0 +1,88 @@
+"""Every figure function returns the Axes it was given and draws what it says."""
+
+import math
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from interpolants import GVP, VP, Linear, Path, diffusion, plots
+from tests.support.zoo import GAUSSIAN, MIXTURE_1D
+
+SCHEDULES = [Linear(), GVP(), VP()]
+
+
+@pytest.fixture
+def ax():
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("quantity", ["alpha", "sigma", "log_snr", "kappa", "d_sigma"])
+def test_schedule_curves(ax, quantity):
+    """One finite line per schedule, labelled, on the Axes that was passed."""
+    assert plots.schedule_curves(ax, SCHEDULES, quantity) is ax
+    assert [line.get_label() for line in ax.lines] == ["Linear", "GVP", "VP"]
+    assert all(np.isfinite(line.get_ydata()).all() for line in ax.lines)
+
+
+def test_schedule_curves_are_alpha(ax):
+    """The line of GVP's α is cos(πt/2)."""
+    line = plots.schedule_curves(ax, [GVP()], "alpha").lines[0]
+    np.testing.assert_allclose(line.get_ydata(), np.cos(np.pi * line.get_xdata() / 2), atol=1e-14)
+
+
+def test_diffusion_curves(ax):
+    """One line per choice of w, equal to its closed form."""
+    choices = [diffusion.KL(), diffusion.Sigma(), diffusion.SinSquared()]
+    assert plots.diffusion_curves(ax, Linear(), choices) is ax
+    assert len(ax.lines) == 3
+    time = ax.lines[0].get_xdata()
+    for line, exact in zip(ax.lines, (2 * time / (1 - time), time, np.sin(np.pi * time) ** 2), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), exact, rtol=1e-11, atol=1e-14)
+
+
+def test_transport_cost_curves(ax):
+    """The curves of Linear and GVP are their closed forms, and the bound is (1 − s)²."""
+    assert plots.transport_cost_curves(ax, SCHEDULES, points=7) is ax
+    assert len(ax.lines) == 4
+    s = ax.lines[0].get_xdata()
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), 1 + s**2 - math.pi / 2 * s, rtol=1e-8)
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), math.pi**2 / 8 * (1 - s) ** 2, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(ax.lines[3].get_ydata(), (1 - s) ** 2, rtol=1e-12)
+    assert (ax.lines[2].get_ydata() > 0).all()
+
+
+def test_transport_cost_table():
+    """The table has a row per schedule and deviation with C and W2² of the closed form."""
+    rows = plots.transport_cost_table([Linear()], [0.5, 2.0])
+    assert [row["s"] for row in rows] == [0.5, 2.0]
+    for row in rows:
+        assert abs(row["cost"] - (1 + row["s"] ** 2 - math.pi / 2 * row["s"])) < 1e-9
+        assert abs(row["W2_squared"] - (1 - row["s"]) ** 2) < 1e-12
+
+
+@pytest.mark.parametrize("w", [None, diffusion.Sigma()], ids=repr)
+def test_trajectories(ax, w):
+    """As many finite lines as asked for, from the start to the stop, over one image of the density."""
+    path = Path(Linear(), MIXTURE_1D)
+    assert plots.trajectories(ax, path, lines=5, w=w, start=0.999, stop=0.001) is ax
+    assert len(ax.lines) == 5
+    assert len(ax.images) == 1
+    for line in ax.lines:
+        assert (line.get_xdata()[0], line.get_xdata()[-1]) == (0.999, 0.001)
+        assert np.isfinite(line.get_ydata()).all()
+
+
+def test_style_is_a_context():
+    """The style holds inside the context and is gone outside."""
+    before = mpl.rcParams["axes.grid"]
+    with plots.style():
+        assert mpl.rcParams["axes.grid"]
+    assert mpl.rcParams["axes.grid"] == before
+    assert GAUSSIAN.dimension == 2
