@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sympy import Expr, Integer, cos, pi, sin, sympify
+from sympy import Expr, Integer, pi, sin, sympify
 
 from interpolants.coefficient import Coefficient
 from interpolants.measure import Exact
@@ -132,7 +132,7 @@ def Decreasing() -> DiffusionCoefficient:  # noqa: N802
 
     SiT's ``"decreasing"``, ¼(cos πt' + 1)² in its own time t' = 1 − t, is twice this.
     """
-    return DiffusionCoefficient("Decreasing()", lambda schedule: (1 - cos(pi * t)) ** 2 / 4)
+    return DiffusionCoefficient("Decreasing()", lambda schedule: sin(pi * t / 2) ** 4)
 
 
 def Zero() -> DiffusionCoefficient:  # noqa: N802

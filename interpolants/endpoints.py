@@ -1,7 +1,7 @@
 r"""Local expansions at an end of the domain, for removable singularities.
 
 Near an end at distance :math:`h`, :math:`f = s^{m} P(s)` with :math:`s = h` or, where the expression has half-integer
-powers, :math:`s = \sqrt h`. :math:`P` interpolates 80-digit values at Chebyshev nodes of the interval in which it is
+powers, :math:`s = \sqrt h`. :math:`P` interpolates 200-digit values at Chebyshev nodes of the interval in which it is
 used, so its error is known, not estimated from a series whose radius nobody computed.
 """
 

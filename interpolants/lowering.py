@@ -1,9 +1,9 @@
 r"""From a sympy expression to functions that are right to a few ulp.
 
-What :mod:`interpolants.search` finds is plain text and numbers, a :class:`Lowered`. Those of the built-in schedules ship
-in ``lowered.json``, so that no sympy work is done for them; ``python -m interpolants.lowering`` writes that file anew,
-and a test compares it with fresh searches. Ends where the expression itself is infinite stay infinite: a host number
-there is an error, an array gets ±inf, nothing gets NaN.
+What :mod:`interpolants.search` finds is plain text and numbers, a :class:`Lowered`. Those of the built-in schedules
+ship in ``lowered.json``, so that no sympy work is done for them; ``python -m interpolants.shipping`` writes that file
+anew, and tests measure its code again. Ends where the expression itself is infinite stay infinite: a host
+number there is an error, an array gets ±inf, nothing gets NaN.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The exact side of lowering: probes, 80-digit values, and what an expression does at the ends of its domain."""
+"""The exact side of lowering: probes, 200-digit values, and what an expression does at the ends of its domain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from solvers.errors import explain
 
 __all__ = ["DIGITS", "UNIT", "Domain", "End", "Exact", "ulp_errors"]
 
-DIGITS = 80
+DIGITS = 200
 Domain = tuple[Expr, Expr]
 """The exact first and last time; π/2 is not a float, and the limits are those at the exact end."""
 
@@ -41,7 +41,7 @@ class End:
 
 
 class Exact:
-    """An expression at 80 digits on a domain."""
+    """An expression at 200 digits on a domain."""
 
     def __init__(self, expression: Expr, symbol: Symbol, domain: Domain):
         self.expression, self.symbol = expression, symbol
@@ -66,28 +66,35 @@ class Exact:
         return bool(np.isfinite(self.domain).all())
 
     @cached_property
+    def is_zero(self) -> bool:
+        """Whether nothing but the round-off of 200 digits is left at every probe."""
+        return all(abs(value) < mpf(10) ** (50 - DIGITS) for value in self.values)
+
+    @cached_property
     def ends(self) -> tuple[End, ...]:
         """The two ends, or none for an unbounded domain."""
+        if self.bounded and self.is_zero:
+            return End(self.domain[0], 0.0, 0.0), End(self.domain[1], 0.0, 0.0)
         return (self._end(0), self._end(1)) if self.bounded else ()
 
     def _end(self, which: int) -> End:
-        """Read the limit and its order off three distances, 1e-20, 1e-25 and 1e-30, at 80 digits."""
+        """Read the limit and its order off three distances, 1e-40, 1e-50 and 1e-60, at 200 digits."""
         time = self.domain[which]
         with mpmath.workdps(DIGITS):
             exact_end = _to_mpf(self._domain[which])
             inward = (1 - 2 * which) * (_to_mpf(self._domain[1]) - _to_mpf(self._domain[0]))
             try:
-                a, b, c = (self.at(exact_end + inward * mpf(10) ** -power) for power in (20, 25, 30))
+                a, b, c = (self.at(exact_end + inward * mpf(10) ** -power) for power in (40, 50, 60))
             except (TypeError, ValueError, ZeroDivisionError) as error:
                 remedy = "check the expression near the ends of its domain"
                 raise ValueError(explain(f"real values near {time:g}", str(self.expression), remedy)) from error
             if b == 0 or a == 0:
                 return End(time, float(b), 0.0)
-            slope = float(mpmath.log10(abs(a / b)) / 5)
+            slope = float(mpmath.log10(abs(a / b)) / 10)
             order = round(12 * slope) / 12
             if abs(slope - order) < 0.02 and order != 0:
                 return End(time, 0.0 if order > 0 else float(mpmath.sign(c)) * float("inf"), order)
-            if abs(c - b) > abs(b - a) / 2 and abs(b - a) > mpf(10) ** -9 * abs(b):
+            if abs(c - b) > abs(b - a) / 2 and abs(b - a) > mpf(10) ** -18 * abs(b):
                 return End(time, float(mpmath.sign(c)) * float("inf"), 0.0)
             return End(time, float(c), 0.0)
 

@@ -8,7 +8,7 @@ from typing import Any
 from sympy import Expr
 
 from interpolants.coefficient import Array, pad
-from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction
+from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, expect_prediction
 from interpolants.schedule import Schedule, standard_normal
 from interpolants.targets.mixture import GaussianMixture
 from solvers.errors import explain
@@ -43,7 +43,7 @@ class Path:
 
     def predict(self, prediction: Prediction, time: Any, x: Array) -> Array:
         """Return the conditional expectation of ``prediction`` given x_t = x, shape (B, d)."""
-        c, d = prediction.row(self.schedule)
+        c, d = expect_prediction(prediction, "prediction").row(self.schedule)
         alpha, sigma = self.schedule.expressions["alpha"], self.schedule.expressions["sigma"]
         return self.target.expectation(
             x,

@@ -72,7 +72,7 @@ def schedule_curves(ax: Axes, schedules: Sequence[Schedule], quantity: str = "al
         lo, hi = schedule.domain
         inset = 0.004 * (hi - lo) if quantity not in ("alpha", "sigma") else 0.0
         times = np.linspace(lo + inset, hi - inset, 400)
-        ax.plot(times, schedule._quantity(quantity)(times), label=_name(schedule), **_look(index))
+        ax.plot(times, schedule.quantity(quantity)(times), label=_name(schedule), **_look(index))
     symbol = {"alpha": r"$\alpha_t$", "sigma": r"$\sigma_t$", "log_snr": r"$\log(\alpha_t^2/\sigma_t^2)$"}
     ax.set(xlabel="t   (0 data, 1 noise)", ylabel=symbol.get(quantity, quantity))
     ax.legend()

@@ -23,6 +23,9 @@ __all__ = ["cospi", "forms", "held", "sinpi", "stable"]
 sinpi = Function("sinpi", real=True)
 cospi = Function("cospi", real=True)
 
+LARGEST_POWER = 12
+"""Sympy factors a polynomial of degree 1e16 until somebody stops it."""
+
 held = Function("held", real=True)
 """A product of a number and a sum that sympy would multiply out: 5·(1 − t) is exact near 1, 5 − 5·t is not."""
 
@@ -77,7 +80,7 @@ def _name_exponentials(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
     for node in sorted(expression.atoms(exp), key=sympy.default_sort_key):
         for name, whole in back.items():
             ratio = sympy.cancel(node.exp / whole.exp)
-            if ratio.is_Rational:
+            if ratio.is_Rational and max(abs(ratio.p), ratio.q) <= LARGEST_POWER:
                 there[node] = name**ratio
                 break
         else:
@@ -98,10 +101,12 @@ def _name_roots(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
 
 
 def _simplifications(expression: Expr) -> Iterator[Expr]:
-    together = sympy.together(sympy.expand(expression))
-    yield sympy.factor(sympy.powsimp(together))
-    yield sympy.simplify(expression)
-    yield sympy.radsimp(sympy.simplify(expression))
+    short, back = _name_exponentials(expression)
+    shorter, roots = _name_roots(short)
+    yield sympy.factor(sympy.powsimp(sympy.together(sympy.expand(shorter)))).xreplace(roots).xreplace(back)
+    simple = sympy.simplify(short)
+    yield simple.xreplace(back)
+    yield sympy.radsimp(simple).xreplace(back)
 
 
 def stable(expression: Expr) -> Expr:
@@ -143,7 +148,12 @@ def _factor_polynomial(node: Expr) -> Expr:
         if base.subs(inside).is_negative:
             base, constant = sympy.expand(-base), constant * (-1) ** power
         factors.append(base**power)
-    if len(factors) == 1 and isinstance(factors[0], Add) and constant not in (1, -1):
+    sums = [index for index, factor in enumerate(factors) if isinstance(factor, Add)]
+    if sums and not Rational(1, 10**4) < abs(constant) < 10**4:
+        # 9e-17 * t * (…) underflows in float32 long before the product does.
+        factors[sums[-1]] = sympy.expand(constant * factors[sums[-1]])
+        constant = Integer(1)
+    if len(factors) == 1 and sums and constant not in (1, -1):
         return held(constant, factors[0])
     return sympy.Mul(constant, *factors)
 

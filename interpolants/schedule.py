@@ -138,9 +138,10 @@ class Schedule:
 
     def time_of_log_snr(self, log_snr: Any) -> Any:
         """Return the time at which the log-SNR has the given value; beyond the range, the nearer end."""
-        if self._inverse is None:
-            return inverse.solve(self, log_snr)
-        return coefficient(self._inverse, f"time_of_log_snr of {self.name}", L, (-oo, oo))(log_snr)
+        closed = None
+        if self._inverse is not None:
+            closed = coefficient(self._inverse, f"time_of_log_snr of {self.name}", L, (-oo, oo))
+        return inverse.time_of_log_snr(self, log_snr, closed)
 
     def __call__(self, time: Any) -> Coefficients:
         """Return α, σ and their derivatives at ``time``."""

@@ -1,9 +1,9 @@
 r"""The search for a form that floating point can evaluate.
 
-The forms of :mod:`interpolants.rewriting` are measured one by one, in float64 and float32, against 80 digits. The
+The forms of :mod:`interpolants.rewriting` are measured one by one, in float64 and float32, against 200 digits. The
 simplest that is within a few ulp everywhere wins. If there is none, the best form of each half of the domain is taken;
 where even that loses digits next to an end (a removable singularity), a short polynomial in the distance to that end
-takes over, fitted at 80 digits, up to where the measurement says that the formula has become good.
+takes over, fitted at 200 digits, up to where the measurement says that the formula has become good.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Expr, LessThan, Piecewise, Symbol, piecewise_fold, true
+from sympy import Expr, Integer, LessThan, Piecewise, Symbol, piecewise_fold, true
 
 from interpolants.drafts import Draft, Piece
 from interpolants.endpoints import fit
@@ -37,7 +37,10 @@ def search(expression: Expr, symbol: Symbol, domain: Domain, floor: float) -> tu
     """Return the pieces and the worst error met at the probes (ulp)."""
     if expression.has(Piecewise):
         return _branches(expression, symbol, domain, floor)
-    return _search(Exact(expression, symbol, domain), floor)
+    exact = Exact(expression, symbol, domain)
+    if exact.is_zero:
+        return _single(exact, Integer(0)), 0.0
+    return _search(exact, floor)
 
 
 def compile_body(body: str, symbol: str, module: ModuleType, style: str) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""What ships in ``lowered.json``: run ``python -m interpolants.shipping`` after a change of a schedule or the search."""
+"""What ships in ``lowered.json``: ``python -m interpolants.shipping`` after a change of a schedule or the search."""
 
 from __future__ import annotations
 

@@ -57,10 +57,9 @@ def canonical(expression: object, what: str, symbol: Symbol = t) -> Expr:
         )
     if free:
         result = result.xreplace({free[0]: symbol})
-    result = result.xreplace({value: _exact(value) for value in result.atoms(Float)})
-    if result.has(I, sympy.nan, sympy.zoo):
-        raise ValueError(explain(f"a real expression for {what}", str(result), "keep it real on the whole domain"))
-    return result
+    if result.has(I, sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
+        raise ValueError(explain(f"a finite real expression for {what}", str(result), "keep it real and finite"))
+    return result.xreplace({value: _exact(value) for value in result.atoms(Float)})
 
 
 def derivative(expression: Expr) -> Expr:

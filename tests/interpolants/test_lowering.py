@@ -56,7 +56,7 @@ def within(coefficient, oracle, points, budget, floor=0.0):
 @every_case
 @pytest.mark.parametrize("name", QUANTITIES)
 @given(points=many(times))
-@law(12)
+@law(8)
 def test_quantities(case, name, points):
     """α and σ are within 4 ulp (16 for exponentials), the derived quantities within 16, log-SNR within 16u absolute."""
     budget = case.ulp if name in ("alpha", "sigma") else 16.0
@@ -93,7 +93,7 @@ def test_poles_are_the_infinite_limits(case, name):
 @pytest.mark.parametrize("source", PREDICTIONS, ids=repr)
 @pytest.mark.parametrize("to", PREDICTIONS, ids=repr)
 @given(points=many(times, 12))
-@law(3)
+@law(2)
 def test_conversion_coefficients(case, source, to, points):
     """Both factors of every conversion are within 16 ulp of the 2×2 solve, ends and near-ends included."""
     combination = conversion(case.schedule, source, to)
@@ -107,7 +107,7 @@ def test_conversion_coefficients(case, source, to, points):
 
 # Known defects: see the report. (schedule, prediction, w) whose factor of x loses all relative digits next to an end.
 LOSES_DIGITS = {(name, p, "Decreasing()") for name in ("gvp", "vp") for p in ("Velocity", "VPrediction")}
-FIRST = {"KL()", "Sigma()", "Constant(0.5)", "Decreasing()"}
+FIRST = {"KL()", "Sigma()"}
 
 
 def drift_cases():
@@ -116,7 +116,7 @@ def drift_cases():
             for choice in CHOICES:
                 key = (case.name, prediction.name, repr(choice))
                 marks = [pytest.mark.xfail(strict=True, reason="relative digits lost")] * (key in LOSES_DIGITS)
-                marks += [pytest.mark.slow] * (repr(choice) not in FIRST)
+                marks += [pytest.mark.slow] * (repr(choice) not in FIRST and key not in LOSES_DIGITS)
                 yield pytest.param(case, prediction, choice, id="-".join(key), marks=marks)
 
 

@@ -14,7 +14,7 @@ from interpolants import Data, Linear, Noise, Prediction, Schedule, Score, Veloc
 from interpolants.prediction import conversion
 from solvers import PoleError
 from tests.support.strategies import coordinates, interior, law, models
-from tests.support.zoo import CASES, PREDICTIONS, is_sound, row
+from tests.support.zoo import BUILT_INS, CASES, PREDICTIONS, is_sound, row
 
 every_pair = pytest.mark.parametrize(
     ("source", "to"), [(a, b) for a in PREDICTIONS for b in PREDICTIONS], ids=lambda p: p.name
@@ -34,7 +34,9 @@ def values(case, time, x_data, noise):
 @law(12)
 def test_conversions(source, to, data, time, x_data, noise):
     """Each of the 25 conversions returns the wanted row, within 16u of the sizes of the two terms."""
-    case = data.draw(st.sampled_from([c for c in CASES if to is not Velocity or is_sound(c, source)]))
+    case = data.draw(
+        st.sampled_from([c for c in CASES if c.name != "exp-log" if to is not Velocity or is_sound(c, source)])
+    )
     x, exact = values(case, time, x_data, noise)
     A, B = (float(part) for part in factors(case, time, source, to))
     given_x, given_p = float(x), float(exact[source.name])
@@ -71,7 +73,7 @@ def test_round_trips(start, end, time, x, p):
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_times_of_shape_b(source, to, library):
     """A time of shape (B,) acts on its own sample for x of shape (B, …), also where B is the width."""
-    rng, case = np.random.default_rng(0), CASES[2]
+    rng, case = np.random.default_rng(0), CASES[1]
     for shape in ((3, 3), (3, 4), (3,), (3, 3, 3, 3), (1, 1)):
         x, p = rng.standard_normal((2, *shape))
         time = rng.uniform(0.1, 0.9, shape[0])
@@ -119,15 +121,13 @@ def at_ends():
         for source, to in ((a, b) for a in PREDICTIONS for b in PREDICTIONS):
             broken = to is Velocity and not is_sound(case, source)
             reason = "an identically zero factor is not recognised"
-            marks = [pytest.mark.xfail(strict=True, raises=ValueError, reason=reason)] * broken
-            yield from (
-                pytest.param(case, source, to, end, id=f"{case}-{source}-{to}-{end}", marks=marks) for end in (0.0, 1.0)
-            )
+            marks = [pytest.mark.xfail(strict=True, reason=reason)] * broken
+            marks += [pytest.mark.slow] * (case not in BUILT_INS)
+            yield pytest.param(case, source, to, id=f"{case}-{source}-{to}", marks=marks)
 
 
-@pytest.mark.parametrize(("case", "source", "to", "end"), list(at_ends()))
-def test_ends(case, source, to, end):
-    """At an end a number is a PoleError exactly where A or B blows up at 1e-12 from it; arrays are never NaN."""
+def check_end(case, source, to, end):
+    """Compare one end, by number and by array, with the growth of the oracle's factors."""
     near = factors(case, 1e-12 if end == 0.0 else 1 - 2.0**-40, source, to)
     far = factors(case, 1e-6 if end == 0.0 else 1 - 2.0**-20, source, to)
     grows = any(abs(a) > 100 * abs(b) + 1e-3 for a, b in zip(near, far, strict=True)) and source is not to
@@ -140,6 +140,13 @@ def test_ends(case, source, to, end):
     outcome = pytest.raises(PoleError) if grows else pytest.MonkeyPatch.context()
     with outcome:
         assert np.isfinite(convert(p, end, x, case.schedule, source=source, to=to)).all()
+
+
+@pytest.mark.parametrize(("case", "source", "to"), list(at_ends()))
+def test_ends(case, source, to):
+    """At an end a number is a PoleError exactly where A or B blows up at 1e-12 from it; arrays are never NaN."""
+    for end in (0.0, 1.0):
+        check_end(case, source, to, end)
 
 
 def test_a_prediction_that_is_x_itself():

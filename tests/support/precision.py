@@ -8,9 +8,9 @@ import mpmath
 import numpy as np
 from mpmath import mpf
 
-DPS = 320
-ZERO = mpf(10) ** -210
-"""What a cancellation at 320 digits leaves of a zero; no coefficient is that small at 1e-30."""
+DPS = 240
+ZERO = mpf(10) ** -170
+"""What a cancellation at 240 digits leaves of a zero; no coefficient is that small at 1e-30."""
 
 
 def value(function: Callable[[mpf], mpf], time: float) -> mpf:
