@@ -64,4 +64,8 @@ def _bisect(schedule: Schedule, target: np.ndarray[Any, Any]) -> np.ndarray[Any,
         noisier = schedule.log_snr(lo + middle.view(np.float64)) < target
         high = np.where(noisier, middle, high)
         low = np.where(noisier, low, middle)
-    return np.where(target <= schedule.log_snr(np.full(target.shape, hi)), hi, lo + low.view(np.float64))
+    found = lo + low.view(np.float64)
+    # Next to the noise end a halved distance lowers the log-SNR by about 2 log 2; half a step on, the end is nearer.
+    last = high.view(np.float64) == hi - lo
+    beyond = target <= np.where(last, schedule.log_snr(found) - 1.4, schedule.log_snr(np.full(target.shape, hi)))
+    return np.where(beyond, hi, found)

@@ -6,36 +6,44 @@ values of its parameters. Coefficients at tensors of times are differentiable in
 
 from __future__ import annotations
 
+import copy
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import torch
-from sympy import Expr, Rational, cos, pi, sin
 from torch import Tensor, nn
 
-from interpolants.callables import Call, Floats, MeasuredCoefficient, MeasuredSchedule
+from interpolants.callables import Call, CallableSchedule, Floats, MeasuredCoefficient, MeasuredSchedule
 from interpolants.schedule import Schedule
 from interpolants.schedules.parameters import positive
-from interpolants.schedules.power import Power
 from interpolants.schedules.sigmoid import Sigmoid
-from interpolants.symbols import t
 from interpolants.targets import Gaussian
 from solvers.errors import explain
 
 __all__ = ["LearnedLogSNR", "LearnedPolar", "LearnedPower", "LearnedSchedule", "LearnedSigmoid"]
 __all__ += ["log_snr_rate", "loss_variance", "transport_cost_loss"]
 
+with warnings.catch_warnings():  # the first use makes torch script its own decompositions, which warns
+    warnings.simplefilter("ignore")
+    torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))
+
 
 class LearnedSchedule(nn.Module, MeasuredSchedule):
-    """A schedule with parameters; a subclass gives α and σ by ``_pair``, gives ``freeze``, and calls ``_open`` last."""
+    """A schedule with parameters; a subclass gives α and σ by ``_pair`` and calls ``_open`` last."""
 
     derivatives = "forward-mode autodiff"
     trainable = True
     _pair: Callable[[Tensor], tuple[Tensor, Tensor]]
-    freeze: Callable[[], Schedule]
     __call__ = Schedule.__call__
+
+    def freeze(self) -> Schedule:
+        """Return the schedule that it is now, without parameters and measured: nothing can train it any more."""
+        still = copy.deepcopy(self).requires_grad_(False)
+        pair: list[Call] = [lambda time: still._pair(time)[0], lambda time: still._pair(time)[1]]
+        return CallableSchedule(*pair, name=self.name.replace("learned", "frozen"))
 
     def _tensors(self, times: Tensor) -> tuple[Any, ...]:
         values, slopes = _jvp(self._pair, times)
@@ -82,22 +90,13 @@ class _Rise(nn.Module):
         falling = torch.cat([end, steps[1:].flip(0).cumsum(0).flip(0), 0 * end])
         return _bernstein(rising, time), _bernstein(falling, time)
 
-    def expression(self) -> Expr:
-        steps = torch.softmax(self.weights.detach(), 0).cumsum(0).tolist()
-        return _polynomial([Rational(0), *(Rational(repr(value)) for value in steps[:-1]), Rational(1)])
-
 
 def _bernstein(coefficients: Tensor, time: Tensor) -> Tensor:
     r"""Return :math:`\sum_k b_k \binom nk t^k (1-t)^{n-k}` by de Casteljau's algorithm: convex combinations only."""
-    rows = coefficients.to(time.dtype).reshape(-1, *[1] * time.ndim) + torch.zeros_like(time)
+    rows = coefficients.to(time).reshape(-1, *[1] * time.ndim) + torch.zeros_like(time)
     while len(rows) > 1:
         rows = (1 - time) * rows[:-1] + time * rows[1:]
     return rows[0]
-
-
-def _polynomial(coefficients: list[Any]) -> Expr:
-    n = len(coefficients) - 1
-    return sum(b * math.comb(n, k) * t**k * (1 - t) ** (n - k) for k, b in enumerate(coefficients))
 
 
 class LearnedLogSNR(LearnedSchedule):
@@ -124,11 +123,6 @@ class LearnedLogSNR(LearnedSchedule):
     def _pair(self, time: Tensor) -> tuple[Tensor, Tensor]:
         rising, falling = self.rise(time)
         return torch.sin(0.5 * math.pi * falling), torch.sin(0.5 * math.pi * rising)
-
-    def freeze(self) -> Schedule:
-        """Return the ordinary schedule of expressions that it is now."""
-        angle = pi * self.rise.expression() / 2
-        return Schedule("frozen-log-snr", cos(angle), sin(angle))
 
 
 class LearnedPolar(LearnedSchedule):
@@ -157,15 +151,9 @@ class LearnedPolar(LearnedSchedule):
         alpha = torch.sin(0.5 * math.pi * falling) * (length / self.root)
         return alpha, torch.sin(0.5 * math.pi * rising) * length
 
-    def freeze(self) -> Schedule:
-        """Return the ordinary schedule of expressions that it is now."""
-        root, angle = Rational(repr(self.root)), pi * self.rise.expression() / 2
-        length = _polynomial([root, *(Rational(repr(b)) for b in self.log_length.detach().exp().tolist()), Rational(1)])
-        return Schedule("frozen-polar", length * cos(angle) / root, length * sin(angle))
-
 
 class LearnedPower(LearnedSchedule):
-    r"""Learned powers: :math:`\alpha_t = (1-t)^p`, :math:`\sigma_t = t^q` with p, q > 0; see :class:`Power`.
+    r"""Learned powers: :math:`\alpha_t = (1-t)^p`, :math:`\sigma_t = t^q` with p, q > 0.
 
     Args:
         p, q: the first exponents, of α and of σ.
@@ -177,11 +165,7 @@ class LearnedPower(LearnedSchedule):
         self._open("learned-power", (0, 1))
 
     def _pair(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        return (1 - time) ** self.log_p.exp().to(time.dtype), time ** self.log_q.exp().to(time.dtype)
-
-    def freeze(self) -> Schedule:
-        """Return :class:`Power` with the present exponents."""
-        return Power(self.log_p.exp().item(), self.log_q.exp().item())
+        return (1 - time) ** self.log_p.exp().to(time), time ** self.log_q.exp().to(time)
 
 
 class LearnedSigmoid(LearnedSchedule):
@@ -201,13 +185,13 @@ class LearnedSigmoid(LearnedSchedule):
         self._open("learned-sigmoid", (0, 1))
 
     def _pair(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        k = self.log_steepness.exp().to(time.dtype)
+        k = self.log_steepness.exp().to(time)
         alpha = torch.expm1(-2 * k * (1 - time)) / torch.expm1(-k) * torch.sigmoid(k * (1 - 2 * time))
         sigma = torch.expm1(-2 * k * time) / torch.expm1(-k) * torch.sigmoid(k * (2 * time - 1))
         return alpha, sigma
 
     def freeze(self) -> Schedule:
-        """Return :class:`Sigmoid` with the present steepness."""
+        """Return :class:`Sigmoid`, a schedule of expressions, with the present steepness."""
         return Sigmoid(self.log_steepness.exp().item())
 
 

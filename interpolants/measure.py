@@ -53,7 +53,13 @@ class Exact:
         """Return the value at ``time``; the caller stays off the removable singularities."""
         with mpmath.workdps(DIGITS):
             value = self._function(mpmath.mpf(time))
-            return mpmath.mpf(value.real if isinstance(value, mpmath.mpc) and abs(value.imag) < 1e-40 else value)
+            if isinstance(value, mpmath.mpc):
+                if abs(value.imag) > mpf(10) ** -40:
+                    remedy = "keep the expression real on its whole domain"
+                    received = f"{self.expression} at {float(time):.4g}"
+                    raise ValueError(explain("a real value", received, remedy))
+                value = value.real
+            return mpmath.mpf(value)
 
     def end_is_float(self, which: int) -> bool:
         """Whether the exact end is a double."""

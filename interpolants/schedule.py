@@ -10,6 +10,7 @@ with t = 0 data and t = 1 noise (Ma et al. 2024, arXiv 2401.08740, §2).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -64,11 +65,14 @@ class Schedule:
         alpha: object,
         sigma: object,
         *,
-        domain: tuple[object, object] = (0, 1),
+        domain: Sequence[object] = (0, 1),
         time_of_log_snr: object = None,
         check: bool = True,
     ):
         self.name = name
+        if len(domain) != 2:
+            remedy = "write domain=(0, 1), data first"
+            raise ValueError(explain("a domain of two times", repr(domain), remedy))
         self.exact_domain = (canonical(domain[0], "domain"), canonical(domain[1], "domain"))
         self.domain = (float(self.exact_domain[0]), float(self.exact_domain[1]))
         alpha_t, sigma_t = canonical(alpha, "alpha"), canonical(sigma, "sigma")

@@ -14,24 +14,23 @@ from interpolants.lowering import write_table
 from interpolants.measure import Domain
 from interpolants.prediction import PREDICTIONS, conversion
 from interpolants.schedule import Schedule
-from interpolants.schedules import BUILT_IN
+from interpolants.schedules import BUILT_IN, FAMILIES
 from interpolants.symbols import t
 
 __all__ = ["expressions"]
 
 Entry = tuple[Expr, Symbol, Domain, float]
-CLASSIC = ("linear", "gvp", "vp")
 
 
 def expressions() -> Iterator[Entry]:
-    """Yield what the built-in schedules need: quantities, exact targets, conversions, the usual drifts."""
-    for name, make in BUILT_IN.items():
+    """Yield the quantities of every schedule, and the conversions, exact targets and usual drifts of the built-ins."""
+    for name, make in (BUILT_IN | FAMILIES).items():
         schedule = make()
         for quantity, expression in schedule.expressions.items():
             yield expression, t, schedule.exact_domain, 1.0 if quantity == "log_snr" else 0.0
-        found = {*_marginals(schedule), *_conversions(schedule)}
-        if name in CLASSIC:
-            found |= set(_drifts(schedule))
+        found: set[Expr] = set()
+        if name in BUILT_IN:
+            found = {*_marginals(schedule), *_conversions(schedule), *_drifts(schedule)}
         for expression in sorted(found, key=str):
             yield expression, t, schedule.exact_domain, 0.0
 

@@ -44,7 +44,7 @@ def canonical(expression: object, what: str, symbol: Symbol = t) -> Expr:
     except (sympy.SympifyError, TypeError) as error:
         remedy = "write it with sympy, for example 1 - t**2 with `from interpolants import t`"
         raise TypeError(explain(f"a sympy expression for {what}", repr(expression), remedy)) from error
-    if not isinstance(result, Expr):
+    if not isinstance(result, Expr) or result.is_Matrix:
         raise TypeError(explain(f"a sympy expression for {what}", repr(expression), "pass a scalar expression"))
     free = sorted(result.free_symbols, key=str)
     if len(free) > 1:

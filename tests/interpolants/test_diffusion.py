@@ -75,7 +75,6 @@ def test_negative_multiples(factor):
             make()
 
 
-@pytest.mark.xfail(strict=True, reason="canonical accepts infinity")
 @pytest.mark.parametrize("make", [lambda: w.Constant(float("inf")), lambda: float("inf") * w.Sigma()])
 def test_infinite_multiples(make):
     """An infinite multiple or constant is a ValueError when it is built."""

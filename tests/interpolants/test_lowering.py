@@ -105,9 +105,7 @@ def test_conversion_coefficients(case, source, to, points):
         within(coefficient, oracle(index), [*SPECIAL_TIMES, *points], 16.0)
 
 
-# Known defects: see the report. (schedule, prediction, w) whose factor of x loses all relative digits next to an end.
-LOSES_DIGITS = {(name, p, "Decreasing()") for name in ("gvp", "vp") for p in ("Velocity", "VPrediction")}
-FIRST = {"KL()", "Sigma()"}
+FIRST = {"KL()", "Sigma()", "Decreasing()"}
 
 
 def drift_cases():
@@ -115,8 +113,7 @@ def drift_cases():
         for prediction in PREDICTIONS:
             for choice in CHOICES:
                 key = (case.name, prediction.name, repr(choice))
-                marks = [pytest.mark.xfail(strict=True, reason="relative digits lost")] * (key in LOSES_DIGITS)
-                marks += [pytest.mark.slow] * (repr(choice) not in FIRST and key not in LOSES_DIGITS)
+                marks = [pytest.mark.slow] * (repr(choice) not in FIRST)
                 yield pytest.param(case, prediction, choice, id="-".join(key), marks=marks)
 
 

@@ -119,5 +119,5 @@ def test_jax_module_jits_and_differentiates():
 
 def test_unknown_backend_lists_the_choices():
     """A backend that does not exist is answered with those that do."""
-    with pytest.raises(ValueError, match="numpy, torch, jax, numba.*did you mean 'torch'"):
+    with pytest.raises(ValueError, match=r"numpy, torch, jax, numba.*did you mean 'torch'"):
         Linear().source("troch")

@@ -23,11 +23,6 @@ from tests.support.zoo import BUILT_INS, CASES
 every_case = pytest.mark.parametrize("case", CASES, ids=repr)
 
 
-def leaks(value):
-    """Mark an argument whose refusal is an IndexError or KeyError from inside, not a ValueError that explains."""
-    return pytest.param(value, marks=pytest.mark.xfail(strict=True, reason="an internal error leaks out"))
-
-
 @every_case
 def test_round_trip_through_json(case):
     """to_dict, JSON, from_dict give an equal schedule with the same inverse, hash and values."""
@@ -91,7 +86,7 @@ def test_check_false_defers():
     assert abs(raw.alpha(0.5) - 0.5) < 1e-15
 
 
-@pytest.mark.parametrize("domain", [(1.0, 0.0), (0.0, 0.0), (0.0, math.nan), *map(leaks, [(0.0, math.inf), (0.0,)])])
+@pytest.mark.parametrize("domain", [(1.0, 0.0), (0.0, 0.0), (0.0, math.nan), (0.0, math.inf), (0.0,)])
 def test_domains_are_intervals(domain):
     """A domain that is no bounded interval is a ValueError."""
     with pytest.raises(ValueError, match="expected"):
@@ -113,16 +108,13 @@ def test_misspelt_arguments(call):
         call()
 
 
-@pytest.mark.parametrize(
-    "rates", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (t, 1.0), (math.nan, 1.0), leaks((0.1, math.inf))]
-)
+@pytest.mark.parametrize("rates", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (t, 1.0), (math.nan, 1.0), (0.1, math.inf)])
 def test_vp_rates(rates):
     """Rates that are not 0 < beta_min ≤ beta_max < ∞ are a ValueError in three parts."""
     with pytest.raises(ValueError, match=r"expected .*; received .*; remedy: "):
         VP(*rates)
 
 
-@pytest.mark.xfail(strict=True, raises=TimeoutError, reason="sympy factors huge rationals for ever")
 def test_vp_of_rates_with_all_digits():
     """VP with rates that use all 17 digits of a double evaluates within 5 seconds."""
 

@@ -17,10 +17,10 @@ def test_every_expression_ships():
 
 
 def test_shipped_code_is_right_here():
-    """Sixty entries drawn by a fixed seed: shipped code, run on this machine, is within 16 ulp of 200 digits."""
+    """Thirty entries drawn by a fixed seed: shipped code, run on this machine, is within 16 ulp of 200 digits."""
     table = json.loads(TABLE.read_text())
     entries = sorted(expressions(), key=lambda entry: key(entry[0], entry[2], entry[3]))
-    for expression, symbol, domain, floor in random.Random(5).sample(entries, 60):
+    for expression, symbol, domain, floor in random.Random(5).sample(entries, 30):
         shipped = Lowered.from_dict(table[key(expression, domain, floor)])
         exact = Exact(expression, symbol, domain)
         assert shipped.ends == exact.ends

@@ -225,7 +225,6 @@ def test_a_path_of_the_wrong_things():
             Path(schedule, target)
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="Path.predict does not check its prediction")
 def test_predict_wants_a_prediction():
     """A prediction given by name is a TypeError in three parts."""
     with pytest.raises(TypeError, match=r"expected a prediction.*; received .*; remedy: "):

@@ -19,6 +19,7 @@ from tests.support.zoo import CHOICES, GAUSSIAN, LINEAR, MIXTURE, PREDICTIONS, Q
 from tests.support.zoo import VARIANCE_PRESERVING as VARIANCE
 
 CASES = [LINEAR, TRIGONOMETRIC, VARIANCE, QUADRATIC]
+SCHEDULES = {case: case.schedule for case in CASES}
 Velocity, Score, Noise, Data, VPrediction = PREDICTIONS
 PAIRS = list(itertools.permutations(CASES, 2))
 every_pair = pytest.mark.parametrize(("source", "target"), PAIRS, ids=[f"{a}-to-{b}" for a, b in PAIRS])
@@ -51,12 +52,12 @@ def speed(source, target, time_bar):
 
 
 def exact_model(case, law, prediction):
-    path = Path(case.schedule, law)
+    path = Path(SCHEDULES[case], law)
     return lambda time, x: path.predict(prediction, time, x)
 
 
 def moved(source, target, law, prediction):
-    return transfer(exact_model(source, law, prediction), source.schedule, target.schedule, prediction)
+    return transfer(exact_model(source, law, prediction), SCHEDULES[source], SCHEDULES[target], prediction)
 
 
 def relative(found, exact):
@@ -169,19 +170,19 @@ MODELS = [*((*pair, Data) for pair in PAIRS), (LINEAR, VARIANCE, Velocity), (QUA
 def test_exponential_steps_are_the_same_and_euler_steps_are_not(source, target, prediction):
     """On shared log-SNRs DDIM's states are k apart to 1e-12, start to end; Euler's in t differ by more than 1e-3."""
     log_snrs = np.linspace(-6.0, 6.0, 13).tolist()
-    ours, theirs = ([case.schedule.time_of_log_snr(value) for value in log_snrs] for case in (source, target))
+    ours, theirs = ([SCHEDULES[case].time_of_log_snr(value) for value in log_snrs] for case in (source, target))
     models = exact_model(source, MIXTURE, prediction), moved(source, target, MIXTURE, prediction)
     first, last = (float(scale(source, target, time)) for time in (theirs[0], theirs[-1]))
     for method, same in ((ddim, True), (euler, False)):
-        known = method(source.schedule, models[0], prediction, ours, X)
-        found = method(target.schedule, models[1], prediction, theirs, first * X)
+        known = method(SCHEDULES[source], models[0], prediction, ours, X)
+        found = method(SCHEDULES[target], models[1], prediction, theirs, first * X)
         assert relative(found, last * known) < 1e-12 if same else relative(found, last * known) > 1e-3
 
 
 @every_pair
 def test_kl_becomes_kl(source, target):
     """wKL transferred is wKL, 2κ̄ from the oracle, to 1e-12 (and the ulp of t̄ close to t̄ = 1)."""
-    w = transfer_diffusion(diffusion.KL(), source.schedule, target.schedule)
+    w = transfer_diffusion(diffusion.KL(), SCHEDULES[source], SCHEDULES[target])
     for time in (1e-6, 0.1, 0.5, 0.9, 0.99 * w.valid[1]):
         with mpmath.workdps(50):
             exact = float(CHOICES[0].value(target, mpf(time)))
@@ -196,7 +197,7 @@ def test_kl_becomes_kl(source, target):
 @pytest.mark.parametrize("choice", [CHOICES[index] for index in (3, 4, 5)], ids=repr)
 def test_other_choices_become_others(source, target, choice):
     """w̄ = k²ṫ w by bisection and mpmath, to 1e-10; and it is not the choice of that name under the target."""
-    w = transfer_diffusion(choice.w, source.schedule, target.schedule)
+    w = transfer_diffusion(choice.w, SCHEDULES[source], SCHEDULES[target])
     for time in (0.05, 0.5, 0.9):
         moment = same_noise(source, target, time)
         with mpmath.workdps(50):
@@ -209,7 +210,7 @@ def test_other_choices_become_others(source, target, choice):
 
 def test_limits_of_transferred_w():
     """At the ends w̄ has its limit, by hand: π/2 for 1 and σ from Linear to GVP, 1/20 for σ from Linear to VP at 0."""
-    linear, gvp, vp, quadratic = (case.schedule for case in CASES)
+    linear, gvp, vp, quadratic = SCHEDULES.values()
     constant = transfer_diffusion(diffusion.Constant(1.0), linear, gvp)
     assert [constant(0.0), constant(1.0)] == pytest.approx([math.pi / 2, math.pi / 2], rel=1e-14)
     sigma = transfer_diffusion(diffusion.Sigma(), linear, gvp)
@@ -224,15 +225,15 @@ def test_limits_of_transferred_w():
 @every_pair
 def test_transferred_w_keeps_the_memory(source, target):
     """∫w̄/ρ̄² over t̄ is ∫w/ρ² over t, so two-time correlations are those of the original process, to 1e-8."""
-    w, variance = transfer_diffusion(diffusion.Sigma(), source.schedule, target.schedule), 0.3
+    w, variance = transfer_diffusion(diffusion.Sigma(), SCHEDULES[source], SCHEDULES[target]), 0.3
     ends = [float(same_noise(source, target, time)) for time in (0.2, 0.8)]
 
     def clock(schedule, rate, start, stop):
         rho2 = lambda s: schedule.alpha(s) ** 2 * variance + schedule.sigma(s) ** 2  # noqa: E731
         return integrate.quad(lambda s: rate(s) / rho2(s), start, stop, epsabs=0, epsrel=1e-11)[0]
 
-    known = clock(source.schedule, source.schedule.sigma, *ends)
-    assert clock(target.schedule, w, 0.2, 0.8) == pytest.approx(known, rel=1e-8)
+    known = clock(SCHEDULES[source], SCHEDULES[source].sigma, *ends)
+    assert clock(SCHEDULES[target], w, 0.2, 0.8) == pytest.approx(known, rel=1e-8)
 
 
 @every_prediction

@@ -18,8 +18,7 @@ from interpolants import two_sided as ts
 from interpolants.two_sided import TwoSided, TwoSidedPath, bridge, encode_decode, linear_two_sided, mirror
 from solvers import RK4, PoleError, StochasticHeun, solve, uniform
 
-ZERO, ONE = (lambda s: mpf(0)), (lambda s: mpf(1))
-cos, sin = (lambda s: mpmath.cos(mpmath.pi * s)), (lambda s: mpmath.sin(mpmath.pi * s))
+ZERO, ONE, cos, sin = (lambda s: mpf(0)), (lambda s: mpf(1)), mpmath.cospi, mpmath.sinpi
 # Written out by hand: alpha, beta and their derivatives; gamma and gamma times its derivative.
 FAMILIES = {
     linear_two_sided: (lambda s: 1 - s, lambda s: s, lambda s: -mpf(1), ONE),
@@ -122,8 +121,8 @@ def test_conditional_expectations(family, gamma, time):
 def test_log_density(family, gamma):
     """log p_t is scipy's, of N(αm₀ + βm₁, α²C₀ + β²C₁ + γ²I)."""
     law = path(family, gamma)
-    exact = stats.multivariate_normal(*exact_moments(law, 0.3)).logpdf(POINTS)
-    np.testing.assert_allclose(law.log_density(0.3, POINTS), exact, rtol=1e-12)
+    normal = stats.multivariate_normal(*exact_moments(law, 0.3))
+    np.testing.assert_allclose(law.log_density(0.3, POINTS), normal.logpdf(POINTS), rtol=1e-12)
 
 
 def test_values_at_the_ends():

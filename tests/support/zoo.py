@@ -22,7 +22,6 @@ from interpolants import (
     GaussianMixture,
     Linear,
     Noise,
-    Prediction,
     Schedule,
     Score,
     Velocity,
@@ -186,14 +185,6 @@ def solve_two(case: Case, s: mpf, given: tuple[mpf, mpf], wanted: tuple[mpf, mpf
     system = mpmath.matrix([[case.alpha(s), given[0]], [case.sigma(s), given[1]]])
     solution = mpmath.lu_solve(system, mpmath.matrix(list(wanted)))
     return solution[0], solution[1]
-
-
-def is_sound(case: Case, prediction: Prediction) -> bool:
-    """Whether velocity can be had from a prediction; a known defect has tests of its own, marked xfail.
-
-    Föllmer's factor of x in v-prediction → velocity is identically 0, which lowering does not recognise.
-    """
-    return not (case.name == "foellmer" and prediction is VPrediction)
 
 
 MEAN = np.array([0.7, -0.4])
