@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sympy import Expr, Integer
@@ -68,9 +69,12 @@ def expect_prediction(value: object, argument: str) -> Prediction:
 
 def conversion(schedule: Schedule, source: Prediction, to: Prediction) -> Combination:
     """Return the combination A(t)·x + B(t)·prediction that turns ``source`` into ``to``."""
-    expect_prediction(source, "source"), expect_prediction(to, "to")
-    label = f"{source} to {to}"
-    return solve_row(schedule, to.row(schedule), source.row(schedule), label)
+    return _conversion(schedule, expect_prediction(source, "source"), expect_prediction(to, "to"))
+
+
+@lru_cache(maxsize=1024)
+def _conversion(schedule: Schedule, source: Prediction, to: Prediction) -> Combination:
+    return solve_row(schedule, to.row(schedule), source.row(schedule), f"{source} to {to}")
 
 
 def convert(prediction: Array, time: Any, x: Array, schedule: Schedule, *, source: Prediction, to: Prediction) -> Array:
