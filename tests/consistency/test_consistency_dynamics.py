@@ -111,7 +111,7 @@ def numbers(case, time):
 
 
 @given(pair=sdes, m=coordinates, c=st.floats(0.1, 3.0))
-@law(25)
+@law(12)
 def test_marginals_do_not_depend_on_w(pair, m, c):
     """Property 10: the moment equations of the reverse drift carry p_0.9 to p_0.1 for any w ≥ 0."""
     case, choice = pair
@@ -187,7 +187,7 @@ def test_weak_order(case, method, order, choice):
 
 
 @given(n=st.integers(3, 40), c=st.floats(0.1, 3.0), m=coordinates, pair=sdes)
-@law(25)
+@law(12)
 def test_exact_law_of_euler_maruyama(n, c, m, pair):
     """Property 15: each step is z⁺ = (1 − h a) z + √(h w) ξ with a = g + w/2ρ²: the recursion of MATH.md."""
     case, choice = pair
@@ -207,7 +207,7 @@ def test_exact_law_of_euler_maruyama(n, c, m, pair):
 
 
 @given(case=cases, mean=st.tuples(coordinates, coordinates), cov=covariances())
-@law(15)
+@law(8)
 def test_cost_bounds_the_distance(case, mean, cov):
     """Property 22: C ≥ W2² for every schedule, and the ratio is exactly π²/8 under GVP."""
     target = Gaussian(mean, cov)
@@ -219,7 +219,7 @@ def test_cost_bounds_the_distance(case, mean, cov):
 
 
 @given(case=cases, c=st.floats(0.05, 5.0))
-@law(12)
+@law(8)
 def test_length_is_below_the_cost(case, c):
     """Property 22: (∫E|v| dt)² ≤ C, with ∫E|v| = √(2/π)·TV(ρ) from the oracle."""
     times = [mpf(k) / 400 for k in range(401)]
@@ -229,7 +229,7 @@ def test_length_is_below_the_cost(case, c):
 
 
 @given(pair=sdes.filter(lambda pair: repr(pair[1]) != "KL()"), time=middle, x=coordinates, c=st.floats(0.1, 3.0))
-@law(25)
+@law(12)
 def test_time_reversal(pair, time, x, c):
     """Property 24: b_forward − b_reverse = w s on the exact score of a Gaussian."""
     case, choice = pair
