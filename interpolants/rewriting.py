@@ -18,7 +18,7 @@ import sympy
 from sympy import Add, Dummy, Expr, Function, Integer, Pow, Rational, cos, exp, log, pi, sin, tan
 from sympy.codegen.cfunctions import expm1, log1p
 
-__all__ = ["cospi", "forms", "held", "sinpi", "stable"]
+__all__ = ["cospi", "effort", "forms", "held", "sinpi", "stable"]
 
 sinpi = Function("sinpi", real=True)
 cospi = Function("cospi", real=True)
@@ -35,10 +35,18 @@ def forms(expression: Expr, *, thorough: bool) -> Iterator[Expr]:
     seen: set[Expr] = set()
     for raw in _simplifications(expression) if thorough else _rearrangements(expression):
         once = stable(raw)
-        for form in (once, _reflect(once), _log1p(once)):
+        for form in (_plain(once), once, _reflect(once), _log1p(once)):
             if form not in seen:
                 seen.add(form)
                 yield form
+
+
+def effort(form: Expr) -> int:
+    """Return the cost of evaluating ``form``, an addition being one; common functions are counted once."""
+    functions = [node for node in form.atoms(Function) if not isinstance(node, held)]
+    turns = sum(isinstance(node, (sinpi, cospi)) for node in functions)
+    powers = sum(not node.exp.is_Rational for node in form.atoms(Pow))
+    return int(form.count_ops()) + 10 * len(functions) + 10 * turns + 15 * powers
 
 
 def _rearrangements(expression: Expr) -> Iterator[Expr]:
@@ -60,6 +68,8 @@ def _algebra(expression: Expr) -> Iterator[Expr]:
         combined = sympy.logcombine(split, force=True)
         yield combined
         yield sympy.expand_log(sympy.factor(combined, deep=True), force=True)
+        yield _one_logarithm(split)
+        yield from _inside_logarithms(split)
         return
     yield sympy.factor_terms(expression)
     yield sympy.expand(expression)
@@ -68,6 +78,26 @@ def _algebra(expression: Expr) -> Iterator[Expr]:
     yield together
     yield sympy.factor(together)
     yield sympy.factor(sympy.radsimp(together))
+
+
+def _one_logarithm(expression: Expr) -> Expr:
+    r"""Write :math:`\sum_i g n_i \log a_i + b` with whole :math:`n_i` as :math:`g\log\prod_i a_i^{n_i} + b`."""
+    nodes = sorted(expression.atoms(log), key=sympy.default_sort_key)
+    rates = [expression.coeff(node) for node in nodes]
+    rest = sympy.expand(expression - sum(rate * node for rate, node in zip(rates, nodes)))
+    if rest.has(log) or not all(rate.is_Rational for rate in rates):
+        return expression
+    common = sympy.gcd_list(rates)
+    product = sympy.Mul(*(node.args[0] ** (rate / common) for node, rate in zip(nodes, rates)))
+    return common * log(product) + rest
+
+
+def _inside_logarithms(expression: Expr) -> Iterator[Expr]:
+    """Rearrange the argument of every logarithm: the first way for all, the second for all, and so on."""
+    ways = {node: list(dict.fromkeys(_rearrangements(node.args[0]))) for node in expression.atoms(log)}
+    for index in range(max(map(len, ways.values()), default=0)):
+        rearranged = {node: log(way[min(index, len(way) - 1)]) for node, way in ways.items()}
+        yield sympy.expand_log(expression.xreplace(rearranged), force=True)
 
 
 def _name_exponentials(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
@@ -183,6 +213,11 @@ def _reflect(expression: Expr) -> Expr:
         node: sinpi(_factor_polynomial(sympy.expand(half - _release(node.args[0])))) for node in expression.atoms(cospi)
     }
     return expression.xreplace(swapped)
+
+
+def _plain(expression: Expr) -> Expr:
+    """Sines and cosines as every library has them: cheaper, and good where no zero but sin 0 is met."""
+    return expression.replace(sinpi, lambda turns: sin(pi * turns)).replace(cospi, lambda turns: cos(pi * turns))
 
 
 def _log1p(expression: Expr) -> Expr:

@@ -19,6 +19,7 @@ from sympy import Expr, log, oo
 
 from interpolants import inverse
 from interpolants.coefficient import Array, Coefficient, coefficient
+from interpolants.latex import latex
 from interpolants.measure import Exact
 from interpolants.modules import module_source
 from interpolants.symbols import L, canonical, derivative, t
@@ -157,6 +158,10 @@ class Schedule:
         It imports that library and nothing of this one: paste it anywhere.
         """
         return module_source(self, backend)
+
+    def latex(self) -> str:
+        r"""Return α, σ and what follows from them, with limits, as an ``aligned`` block of LaTeX."""
+        return latex(self)
 
     @cached_property
     def prior_scale(self) -> float:
