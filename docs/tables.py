@@ -23,7 +23,7 @@ from interpolants.dynamics import drift_combination
 from interpolants.lowering import Lowered, lower
 from interpolants.measure import Exact
 from interpolants.prediction import PREDICTIONS, conversion
-from interpolants.schedules import BUILT_IN
+from interpolants.schedules import PAPER, by_name
 from interpolants.symbols import t
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,7 +110,7 @@ class Coefficients(Generated):
     """Quantity by schedule: the form that is evaluated, its measured error and where it is infinite."""
 
     def build(self) -> list[nodes.Node]:
-        schedules = [make() for make in BUILT_IN.values()]
+        schedules = [by_name(name) for name in PAPER]
         rows = []
         for quantity in schedules[0].expressions:
             for schedule in schedules:
@@ -133,7 +133,7 @@ class Combinations(Generated):
 
     def build(self) -> list[nodes.Node]:
         rows = []
-        for schedule in (make() for make in BUILT_IN.values()):
+        for schedule in (by_name(name) for name in PAPER):
             kl = diffusion.KL().of(schedule).expression
             cases = {
                 f"{Velocity} to {to}": conversion(schedule, Velocity, to)
@@ -157,7 +157,7 @@ class Conversions(Generated):
     """From prediction to prediction: the ends at which the conversion is singular, per schedule."""
 
     def build(self) -> list[nodes.Node]:
-        schedules = [make() for make in BUILT_IN.values()]
+        schedules = [by_name(name) for name in PAPER]
         rows = [
             (f"{source} → {to}", *(ends(conversion(schedule, source, to).poles) for schedule in schedules))
             for source in PREDICTIONS.values()
@@ -171,7 +171,7 @@ class ReverseSDEs(Generated):
     """w by schedule: the ends at which the reverse SDE of a velocity or a noise model is infinite."""
 
     def build(self) -> list[nodes.Node]:
-        schedules = [make() for make in BUILT_IN.values()]
+        schedules = [by_name(name) for name in PAPER]
         models = (Velocity, Noise)
         rows = []
         for choice in CHOICES:

@@ -12,11 +12,12 @@ choice among them is made by measured error (:mod:`interpolants.lowering`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import sympy
-from sympy import Add, Dummy, Expr, Function, Integer, Pow, Rational, cos, exp, log, pi, sin, tan
+from sympy import Add, Dummy, Expr, Function, Integer, Pow, Rational, cos, cosh, exp, log, pi, sin, sinh, tan
 from sympy.codegen.cfunctions import expm1, log1p
+from sympy.simplify.fu import TR8, TR9, hyper_as_trig
 
 __all__ = ["cospi", "effort", "forms", "held", "sinpi", "stable"]
 
@@ -59,6 +60,18 @@ def _rearrangements(expression: Expr) -> Iterator[Expr]:
     if expression.has(sin, cos, tan):
         yield sympy.factor(sympy.trigsimp(short)).xreplace(back)
         yield sympy.factor(sympy.expand_trig(short)).xreplace(back)
+        yield from (form.xreplace(back) for form in _merge_products(short, lambda plain: plain))
+    if expression.has(sinh, cosh):
+        plain, hyperbolic = hyper_as_trig(short)
+        yield from (form.xreplace(back) for form in _merge_products(plain, hyperbolic))
+
+
+def _merge_products(expression: Expr, restore: Callable[[Expr], Expr]) -> Iterator[Expr]:
+    """Turn products of sines and cosines in the numerator into sums, where most cancel, and back into products."""
+    above, below = sympy.fraction(sympy.together(expression))
+    sums = sympy.factor_terms(TR8(sympy.expand(above)))
+    yield restore(sums / below)
+    yield restore(TR9(sums) / below)
 
 
 def _algebra(expression: Expr) -> Iterator[Expr]:
