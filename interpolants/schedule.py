@@ -77,6 +77,9 @@ class Schedule:
         self.exact_domain = (canonical(domain[0], "domain"), canonical(domain[1], "domain"))
         self.domain = (float(self.exact_domain[0]), float(self.exact_domain[1]))
         alpha_t, sigma_t = canonical(alpha, "alpha"), canonical(sigma, "sigma")
+        for what, expression in (("alpha", alpha_t), ("sigma", sigma_t)):
+            if expression == 0:
+                raise ValueError(explain(f"{what} > 0 inside the domain", "0", f"choose {what} positive"))
         wronskian = alpha_t * derivative(sigma_t) - derivative(alpha_t) * sigma_t
         self.expressions: dict[str, Expr] = {
             "alpha": alpha_t,

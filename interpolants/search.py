@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Expr, Integer, LessThan, Piecewise, Symbol, piecewise_fold, true
+from sympy import Expr, Integer, LessThan, Piecewise, StrictLessThan, Symbol, piecewise_fold, true
 
 from interpolants.budget import within
 from interpolants.drafts import Draft, Piece
@@ -132,7 +132,8 @@ def _branches(expression: Expr, symbol: Symbol, domain: Domain, floor: float, au
     points: tuple[tuple[float, float], ...] = ()
     for branch, condition in piecewise_fold(expression).args:
         stop = domain[1] if condition == true else condition.rhs
-        if condition != true and not (isinstance(condition, LessThan) and condition.lhs == symbol and stop.is_number):
+        upper_end = isinstance(condition, (LessThan, StrictLessThan)) and condition.lhs == symbol and stop.is_number
+        if condition != true and not upper_end:
             remedy = "write Piecewise((first, t <= a), (second, t <= b), (last, True))"
             raise ValueError(explain("branches that end at numbers, in order", str(condition), remedy))
         part, part_error = search(branch, symbol, (start, stop), floor, audit)
