@@ -1,7 +1,7 @@
 """Tables that are computed while the documentation is built, so that they cannot disagree with the code.
 
-Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``methods`` and
-``consistency-tests``.
+Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``methods``,
+``consistency-tests`` and ``certificate-example``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sympy import Expr
 import interpolants
 import solvers
 from interpolants import Noise, Score, Velocity, VPrediction, diffusion, reverse_sde
+from interpolants.certify.ends import summary
 from interpolants.dynamics import drift_combination
 from interpolants.lowering import Lowered, lower
 from interpolants.measure import Exact
@@ -207,6 +208,20 @@ class Methods(Generated):
         return method.solves.__name__, order, str(method.evaluations), fractions
 
 
+class CertificateExample(Generated):
+    """The certificate of t ↦ (1 − t², t²) as the command line prints it, and a part of its ends."""
+
+    def build(self) -> list[nodes.Node]:
+        schedule = interpolants.Schedule("quadratic", alpha=1 - t**2, sigma=t**2)
+        certificate = interpolants.certify(schedule)
+        ends = summary(certificate["endpoints"].details).splitlines()
+        kept = [
+            ends[0],
+            *(line for line in ends if line.startswith(("Velocity to", "probability", "reverse SDE, KL()"))),
+        ]
+        return [nodes.literal_block("", text) for text in (certificate.table(), "\n".join(kept))]
+
+
 class ConsistencyTests(Generated):
     """The files of the consistency suite, with the first sentence of each file and of each test."""
 
@@ -248,6 +263,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("reverse-sdes", ReverseSDEs),
         ("methods", Methods),
         ("consistency-tests", ConsistencyTests),
+        ("certificate-example", CertificateExample),
     ):
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
