@@ -51,7 +51,7 @@ def certify(
     - *conversions*: of the five predictions, from each to each and back, is the identity.
     - *endpoints*: what each conversion and each drift does at both ends: regular, removable, or a pole of some order.
     - *rounding*: the floating-point error of the generated coefficients. Forms that a search finds for a schedule of
-      your own are kept on disk (:mod:`interpolants.disk`).
+      your own are kept on disk (``interpolants.disk``).
 
     A schedule with a method ``_certificate()`` is asked for its own certificate, and the arguments are not used.
 
