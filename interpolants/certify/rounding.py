@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import exp
+from sympy import cosh, exp, sinh, tanh
 
 from interpolants.certify.certificate import Finding
 from interpolants.disk import searched
@@ -50,7 +50,7 @@ def _rows(schedule: Schedule, name: str, backends: tuple[str, ...]) -> list[dict
     exact = Exact(schedule.expressions[name], t, schedule.exact_domain)
     points = times(schedule, exact)
     truth = [exact.at(float(point)) for point in points]
-    budget = 4.0 if name in ("alpha", "sigma") and not exact.expression.has(exp) else 16.0
+    budget = 4.0 if name in ("alpha", "sigma") and not exact.expression.has(exp, sinh, cosh, tanh) else 16.0
     rows = []
     for backend in backends:
         for dtype in ("float64", "float32"):
