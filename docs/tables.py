@@ -1,7 +1,8 @@
 """Tables that are computed while the documentation is built, so that they cannot disagree with the code.
 
 Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``methods``,
-``consistency-tests``, and from files that scripts write and tests keep fresh, ``formulas`` and ``precision``.
+``consistency-tests``, ``certificate-example``, and from files that scripts write and tests keep fresh, ``formulas``
+and ``precision``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sympy import Expr
 import interpolants
 import solvers
 from interpolants import Noise, Score, Velocity, VPrediction, diffusion, reverse_sde
+from interpolants.certify.ends import summary
 from interpolants.dynamics import drift_combination
 from interpolants.lowering import Lowered, lower
 from interpolants.measure import Exact
@@ -211,6 +213,20 @@ class Methods(Generated):
         return method.solves.__name__, order, str(method.evaluations), fractions
 
 
+class CertificateExample(Generated):
+    """The certificate of t ↦ (1 − t², t²) as the command line prints it, and a part of its ends."""
+
+    def build(self) -> list[nodes.Node]:
+        schedule = interpolants.Schedule("quadratic", alpha=1 - t**2, sigma=t**2)
+        certificate = interpolants.certify(schedule)
+        ends = summary(certificate["endpoints"].details).splitlines()
+        kept = [
+            ends[0],
+            *(line for line in ends if line.startswith(("Velocity to", "probability", "reverse SDE, KL()"))),
+        ]
+        return [nodes.literal_block("", text) for text in (certificate.table(), "\n".join(kept))]
+
+
 class ConsistencyTests(Generated):
     """The files of the consistency suite, with the first sentence of each file and of each test."""
 
@@ -303,6 +319,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("consistency-tests", ConsistencyTests),
         ("formulas", Formulas),
         ("precision", Precision),
+        ("certificate-example", CertificateExample),
     ):
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,17 +1,22 @@
 """A time budget for work that may never end, such as asking sympy for a proof.
 
-The work runs in the caller's own thread, whichever that is. A second thread sleeps until the budget is spent and then
-raises an exception inside the first (``PyThreadState_SetAsyncExc``), again and again until the block has been left, for
-code that swallows it. Nothing is raised once :func:`within` has returned.
+The work runs in the caller's own thread, whichever that is. One other thread, shared by all budgets, sleeps until a
+budget is spent and then raises an exception inside the worker (``PyThreadState_SetAsyncExc``), again and again until
+the block has been left, for code that swallows it. Nothing is raised once :func:`within` has returned.
+
+Only single calls into compiled code are made where an outer budget may interrupt the bookkeeping of an inner one: they
+either happen or do not.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from solvers.errors import explain
@@ -28,32 +33,69 @@ class _Stop(BaseException):
     """Raised inside the work; not an Exception, so that ``except Exception`` does not stop it."""
 
 
-class _Watch:
-    """The sleeping thread of one budget."""
+class _Budget:
+    """The deadline of one block, in one thread."""
 
     def __init__(self, seconds: float):
-        self.left = self.expired = self.finished = False
-        self._seconds = seconds
-        self._worker = ctypes.c_ulong(threading.get_ident())
-        self._bell = threading.Lock()
-        self._bell.acquire()
-        threading.Thread(target=self._sleep, daemon=True).start()
-
-    def _sleep(self) -> None:
-        pause = self._seconds
-        while not self._bell.acquire(timeout=pause):
-            self.expired, pause = True, AGAIN
-            if not self.left:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(self._worker, ctypes.py_object(_Stop))
-        self.finished = True
+        self.deadline = time.monotonic() + seconds
+        self.expired = self.left = False
+        self.worker = ctypes.c_ulong(threading.get_ident())
 
     def settle(self) -> None:
-        """Wake the thread, wait until it can raise nothing more, and withdraw what has not been delivered."""
-        if self._bell.locked():
-            self._bell.release()
-        while not self.finished:
+        """Close the budget, wait until nothing more can be raised for it, withdraw what has not been delivered."""
+        _open.discard(self)
+        while _raising.locked():
             time.sleep(1e-5)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(self._worker, None)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(self.worker, None)
+
+    def outer_expired(self) -> bool:
+        """Whether a block around this one is out of time as well."""
+        mine = self.worker.value
+        return any(other.expired and not other.left and other.worker.value == mine for other in tuple(_open))
+
+
+_open: set[_Budget] = set()
+_watchman: threading.Thread | None = None
+_hiring = threading.Lock()
+_bell = threading.Lock()
+"""Released to wake the watchman."""
+_raising = threading.Lock()
+"""Held by the watchman while it decides and raises."""
+
+
+def _after_fork() -> None:
+    """In the child only the forking thread lives on, and a lock that another one held stays locked for ever."""
+    global _watchman, _hiring, _bell, _raising
+    _watchman, _hiring, _bell, _raising = None, threading.Lock(), threading.Lock(), threading.Lock()
+    mine = threading.get_ident()
+    _open.intersection_update([budget for budget in _open if budget.worker.value == mine])
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _watch() -> None:
+    while True:
+        pause = min((budget.deadline for budget in tuple(_open)), default=math.inf) - time.monotonic()
+        _bell.acquire(timeout=min(max(pause, 0.0), threading.TIMEOUT_MAX))
+        with _raising:
+            now = time.monotonic()
+            for budget in tuple(_open):
+                if now >= budget.deadline and not budget.left:
+                    budget.expired, budget.deadline = True, now + AGAIN
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(budget.worker, ctypes.py_object(_Stop))
+
+
+def _call_the_watchman() -> None:
+    """Start the thread at first use; within an outer budget it is there already."""
+    global _watchman
+    if _watchman is None:
+        with _hiring:
+            if _watchman is None:
+                hired = threading.Thread(target=_watch, name="interpolants.budget", daemon=True)
+                hired.start()
+                _watchman = hired
 
 
 def within(seconds: float, work: Callable[[], Result]) -> Result:
@@ -64,7 +106,7 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
 
     Args:
         seconds: the budget, > 0 and finite.
-        work: a function without arguments, safe to abandon at any point.
+        work: a function without arguments that starts no threads and is safe to abandon at any point.
 
     Raises:
         TimeoutError: the budget was spent.
@@ -72,15 +114,23 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     """
     if not (seconds > 0 and math.isfinite(seconds)):
         raise ValueError(explain("a budget in seconds, > 0 and finite", str(seconds), "pass for example 5.0"))
-    watch = _Watch(seconds)
+    _call_the_watchman()
+    budget = _Budget(seconds)
     try:
         try:
+            _open.add(budget)
+            _ring()
             return work()
         finally:
-            watch.left = True  # the first thing done: from here on at most one exception can still arrive
-            watch.settle()
+            budget.left = True  # the first thing done: from here on at most one exception can still arrive
+            budget.settle()
     except _Stop:
-        watch.settle()
-        if not watch.expired:
-            raise  # the budget of an outer block
+        budget.settle()
+        if not budget.expired or budget.outer_expired():
+            raise  # it is for an outer block
     raise TimeoutError(explain(f"an answer within {seconds:g} s", "none", "allow more time, or measure instead"))
+
+
+def _ring() -> None:
+    with suppress(RuntimeError):  # it is ringing already
+        _bell.release()

@@ -95,6 +95,16 @@ def _shipped() -> dict[str, dict[str, Any]]:
     return table
 
 
+def recall(expression: Expr, domain: Domain, floor: float, found: Lowered) -> None:
+    """Let :func:`lower` return ``found`` from now on, where nothing ships."""
+    _shipped().setdefault(key(expression, domain, floor), asdict(found))
+
+
+def ships(expression: Expr, domain: Domain, floor: float) -> bool:
+    """Whether :func:`lower` needs no search."""
+    return key(expression, domain, floor) in _shipped()
+
+
 def write_table(expressions: list[tuple[Expr, Symbol, Domain, float]]) -> None:
     """Search all of ``expressions`` and write the table that ships."""
     table = {

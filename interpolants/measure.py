@@ -14,7 +14,7 @@ from sympy import Expr, Integer, Symbol
 
 from solvers.errors import explain
 
-__all__ = ["DIGITS", "UNIT", "Domain", "End", "Exact", "ulp_errors"]
+__all__ = ["DIGITS", "UNIT", "Domain", "End", "Exact", "classify", "ulp_errors"]
 
 DIGITS = 200
 Domain = tuple[Expr, Expr]
@@ -86,25 +86,20 @@ class Exact:
         return (self._end(0), self._end(1)) if self.bounded else ()
 
     def _end(self, which: int) -> End:
-        """Read the limit and its order off three distances, 1e-40, 1e-50 and 1e-60, at 200 digits."""
+        """Read the limit and its order off three distances, at 200 digits."""
         time = self.domain[which]
+        try:
+            near = [self.at(point) for point in self.approach(which)]
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            remedy = "check the expression near the ends of its domain"
+            raise ValueError(explain(f"real values near {time:g}", str(self.expression), remedy)) from error
+        return classify(time, *near)
+
+    def approach(self, which: int) -> list[mpf]:
+        """Return the times at the relative distances 1e-40, 1e-50 and 1e-60 from an end."""
         with mpmath.workdps(DIGITS):
-            exact_end = _to_mpf(self._domain[which])
-            inward = (1 - 2 * which) * (_to_mpf(self._domain[1]) - _to_mpf(self._domain[0]))
-            try:
-                a, b, c = (self.at(exact_end + inward * mpf(10) ** -power) for power in (40, 50, 60))
-            except (TypeError, ValueError, ZeroDivisionError) as error:
-                remedy = "check the expression near the ends of its domain"
-                raise ValueError(explain(f"real values near {time:g}", str(self.expression), remedy)) from error
-            if b == 0 or a == 0:
-                return End(time, float(b), 0.0)
-            slope = float(mpmath.log10(abs(a / b)) / 10)
-            order = round(12 * slope) / 12
-            if abs(slope - order) < 0.02 and order != 0:
-                return End(time, 0.0 if order > 0 else float(mpmath.sign(c)) * float("inf"), order)
-            if abs(c - b) > abs(b - a) / 2 and abs(b - a) > mpf(10) ** -18 * abs(b):
-                return End(time, float(mpmath.sign(c)) * float("inf"), 0.0)
-            return End(time, float(c), 0.0)
+            lo, hi = (_to_mpf(end) for end in self._domain)
+            return [(lo, hi)[which] + (1 - 2 * which) * (hi - lo) * mpf(10) ** -power for power in (40, 50, 60)]
 
     @cached_property
     def probes(self) -> NDArray[np.float64]:
@@ -182,6 +177,20 @@ class Exact:
 
 def _to_mpf(end: Expr) -> mpf:
     return mpmath.mpf(str(sympy.N(end, DIGITS + 10)))
+
+
+def classify(time: float, a: mpf, b: mpf, c: mpf) -> End:
+    """Read a limit and its order off the values at the relative distances 1e-40, 1e-50 and 1e-60."""
+    with mpmath.workdps(DIGITS):
+        if b == 0 or a == 0:
+            return End(time, float(b), 0.0)
+        slope = float(mpmath.log10(abs(a / b)) / 10)
+        order = round(12 * slope) / 12
+        if abs(slope - order) < 0.02 and order != 0:
+            return End(time, 0.0 if order > 0 else float(mpmath.sign(c)) * float("inf"), order)
+        if abs(c - b) > abs(b - a) / 2 and abs(b - a) > mpf(10) ** -18 * abs(b):
+            return End(time, float(mpmath.sign(c)) * float("inf"), 0.0)
+        return End(time, float(c), 0.0)
 
 
 def ulp_errors(got: NDArray[np.floating], exact: list[mpf], *, floor: float = 0.0) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from tests.support.zoo import CASES
 
 NAMES = {
     *("alpha_0", "sigma_0", "alpha_1", "sigma_1", "alpha_positive", "sigma_positive", "kappa_positive"),
-    *("continuity", "fokker_planck", "rounding"),
+    *("continuity", "fokker_planck", "conversions", "endpoints", "rounding"),
 }
 
 

@@ -61,7 +61,15 @@ def test_values_and_derivatives(name, dtype):
 def test_certificate(name):
     """Signs and transport equations hold; the data end is exact but where the paper gives it a floor."""
     certificate = certify(by_name(name))
-    for finding in ("alpha_positive", "sigma_positive", "kappa_positive", "continuity", "fokker_planck", "rounding"):
+    for finding in (
+        "alpha_positive",
+        "sigma_positive",
+        "kappa_positive",
+        "continuity",
+        "fokker_planck",
+        "conversions",
+        "rounding",
+    ):
         assert certificate[finding].status in ("proved", "measured"), finding
     assert certificate.ok == (name not in NOT_FROM_THE_DATA)
 

@@ -36,6 +36,36 @@ def test_certify_writes_json_that_rebuilds_the_schedule(tmp_path, capsys):
     assert Schedule.from_dict(certificate["schedule"]) == Schedule("any", "1 - t**2", "t**2")
 
 
+@pytest.mark.parametrize(("require", "status"), [(["alpha_0"], 0), (["alpha_0", "alpha_1"], 1)])
+def test_certify_fails_where_a_property_that_is_asked_for_fails(require, status, capsys):
+    """VP does not reach α = 0: no failure by default, one where alpha_1 is required."""
+    assert main(["certify", "vp", "--require", *require]) == status
+
+
+def test_certify_prints_ends_and_errors(capsys):
+    """--endpoints has a line for every conversion and drift, --errors one for every quantity and type."""
+    assert main(["certify", "linear", "--endpoints", "--errors"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (score,) = [line for line in lines if line.startswith("Velocity to Score ")]
+    assert score.split()[3:7] == ["pole", "-1", "pole", "-1"]
+    assert sum("float32" in line and line.startswith("kappa") for line in lines) == 1
+
+
+def test_certificates_replay_from_a_file(tmp_path, capsys):
+    """--replay accepts what --json wrote, and exits with 1 where a number in it was changed."""
+    file = tmp_path / "linear.json"
+    assert main(["certify", "linear", "--json", str(file)]) == 0
+    assert main(["certify", "--replay", str(file)]) == 0
+    assert "linear: no differences" in capsys.readouterr().out
+    data = json.loads(file.read_text())
+    data[0]["findings"][4]["witness"]["value"] = 0.5
+    file.write_text(json.dumps(data))
+    assert main(["certify", "--replay", str(file)]) == 1
+    assert "linear: 1 differences" in capsys.readouterr().out
+    file.write_text("{}")
+    assert main(["certify", "--replay", str(file)]) == 2
+
+
 @pytest.mark.parametrize("figure", ["schedules", "transport-cost", "trajectories"])
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_plot_writes_the_figure(figure, suffix, tmp_path, capsys):
@@ -53,6 +83,7 @@ def test_plot_writes_the_figure(figure, suffix, tmp_path, capsys):
         (["certify", "--alpha", "1 - t"], ["both --alpha and --sigma", "--alpha alone"]),
         (["certify", "--alpha", "__import__('os')", "--sigma", "t"], ["an expression such as"]),
         (["certify", "--alpha", "a - t", "--sigma", "t"], ["an expression such as"]),
+        (["certify", "linear", "--require", "alpha0"], ["alpha_positive", "did you mean 'alpha_0'"]),
         (["demo", "--samples", "7"], ["multiple of ten"]),
     ],
 )
