@@ -88,6 +88,8 @@ def certify(schedule: Schedule) -> Certificate:
     """
     if not isinstance(schedule, Schedule):
         raise TypeError(explain("a Schedule", repr(schedule), "pass Linear() or Schedule(name, alpha, sigma)"))
+    if (measured := schedule._certificate()) is not None:
+        return measured
     findings = [*_boundaries(schedule), *_signs(schedule), *_equations(schedule), _rounding(schedule)]
     return Certificate(schedule.to_dict(), tuple(findings))
 

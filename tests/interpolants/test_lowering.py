@@ -61,7 +61,7 @@ def test_quantities(case, name, points):
     """α and σ are within 4 ulp (16 for exponentials), the derived quantities within 16, log-SNR within 16u absolute."""
     budget = case.ulp if name in ("alpha", "sigma") else 16.0
     floor = 1.0 if name == "log_snr" else 0.0
-    coefficient = case.schedule._quantity(name)
+    coefficient = case.schedule.quantity(name)
     within(coefficient, lambda s: QUANTITIES[name](case, s), points, budget, floor)
 
 
@@ -71,7 +71,7 @@ def test_special_times(case, name):
     """The same at 0, 1, 1e-30, 1 − 2⁻²⁴ and 1 − 2⁻⁵³, where arrays have the signed infinity of the limit."""
     budget = case.ulp if name in ("alpha", "sigma") else 16.0
     floor = 1.0 if name == "log_snr" else 0.0
-    coefficient = case.schedule._quantity(name)
+    coefficient = case.schedule.quantity(name)
     within(coefficient, lambda s: QUANTITIES[name](case, s), SPECIAL_TIMES, budget, floor)
 
 
@@ -79,7 +79,7 @@ def test_special_times(case, name):
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_poles_are_the_infinite_limits(case, name):
     """A number at an end is an error exactly where the limit is infinite, and the limit elsewhere."""
-    coefficient = case.schedule._quantity(name)
+    coefficient = case.schedule.quantity(name)
     limits = {end: value(lambda s: QUANTITIES[name](case, s), end) for end in (0.0, 1.0)}
     assert coefficient.poles == tuple(end for end in (0.0, 1.0) if mpmath.isinf(limits[end]))
     for end in coefficient.poles:
