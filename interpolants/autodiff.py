@@ -95,7 +95,7 @@ def _torch_with_jvp() -> Any:
 
 def _double() -> AbstractContextManager[Any]:
     jax = import_module("jax")
-    enable = getattr(jax, "enable_x64", None) or import_module("jax.experimental").enable_x64
+    enable = (jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")).enable_x64
     stack = ExitStack()
     stack.enter_context(enable(True))
     stack.enter_context(jax.ensure_compile_time_eval())

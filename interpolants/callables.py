@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -54,14 +54,10 @@ class CallableSchedule(MeasuredSchedule):
     def __init__(self, alpha: Call, sigma: Call, *, name: str, domain: Sequence[Any] = (0, 1), check: bool = True):
         self._open(name, domain)
         self._parts = parts = [_Part(alpha, "alpha", self.domain), _Part(sigma, "sigma", self.domain)]
-        self._once = lru_cache(256)(lambda time: self._measure(np.full(1, time)))  # a step has several coefficients
         self.derivatives = " and ".join(dict.fromkeys(part.how for part in parts))
         if check:
             times = np.linspace(*self.domain, 130)
             _check(parts[0].value(times), parts[1].value(times), times)
-
-    def _numbers(self, times: Floats) -> tuple[Any, ...]:
-        return self._once(float(times[0])) if len(times) == 1 else self._measure(times)
 
     def _measure(self, times: Floats) -> tuple[Any, ...]:
         return *(part.value(times) for part in self._parts), *(part.slope(times) for part in self._parts)

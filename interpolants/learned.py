@@ -54,7 +54,7 @@ class LearnedSchedule(nn.Module, MeasuredSchedule):
         values, slopes = _TORCH.pair(self._pair, times)
         return *values, *slopes
 
-    def _numbers(self, times: Floats) -> tuple[Any, ...]:
+    def _measure(self, times: Floats) -> tuple[Any, ...]:
         device = next(self.parameters()).device
         with torch.no_grad():
             return tuple(part.cpu().numpy() for part in self._arrays(torch, torch.as_tensor(times, device=device)))
@@ -69,7 +69,7 @@ class LearnedSchedule(nn.Module, MeasuredSchedule):
         return times + torch.where(inside == times, step - step.detach(), 0.0)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("expressions", "_made", "_quantities")  # they point to this very module: a copy opens its own
+        own = ("expressions", "_made", "_once", "_quantities")  # they point to this very module: a copy opens its own
         return {key: value for key, value in self.__dict__.items() if key not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -89,19 +89,20 @@ class _Rise(nn.Module):
             raise ValueError(explain("degree: a whole number >= 1", repr(degree), "8 does for most"))
         self.weights = nn.Parameter(torch.zeros(degree, dtype=torch.float64))
 
-    def forward(self, time: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Return the coefficients of τ and of 1 − τ."""
         steps, end = torch.softmax(self.weights, 0), self.weights.new_ones(1)
         rising = torch.cat([0 * end, steps[:-1].cumsum(0), end])
-        falling = torch.cat([end, steps[1:].flip(0).cumsum(0).flip(0), 0 * end])
-        return _bernstein(rising, time), _bernstein(falling, time)
+        return rising, torch.cat([end, steps[1:].flip(0).cumsum(0).flip(0), 0 * end])
 
 
-def _bernstein(coefficients: Tensor, time: Tensor) -> Tensor:
-    r"""Return :math:`\sum_k b_k \binom nk t^k (1-t)^{n-k}` by de Casteljau's algorithm: convex combinations only."""
-    rows = coefficients.to(time).reshape(-1, *[1] * time.ndim) + torch.zeros_like(time)
-    while len(rows) > 1:
-        rows = (1 - time) * rows[:-1] + time * rows[1:]
-    return rows[0]
+def _bernstein(time: Tensor, *coefficients: Tensor) -> tuple[Tensor, ...]:
+    r"""Return :math:`\sum_k b_k \binom nk t^k (1-t)^{n-k}` for each b; with b >= 0 no digit cancels."""
+    degree = len(coefficients[0]) - 1
+    powers = torch.arange(degree + 1, device=time.device)
+    choices = time.new_tensor([math.comb(degree, k) for k in range(degree + 1)])
+    terms = choices * time[..., None] ** powers * (1 - time[..., None]) ** (degree - powers)
+    return (terms @ torch.stack(coefficients, 1).to(time)).unbind(-1)
 
 
 class LearnedLogSNR(LearnedSchedule):
@@ -126,7 +127,7 @@ class LearnedLogSNR(LearnedSchedule):
         self._open("learned-log-snr", (0, 1))
 
     def _pair(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        rising, falling = self.rise(time)
+        rising, falling = _bernstein(time, *self.rise())
         return torch.sin(0.5 * math.pi * falling), torch.sin(0.5 * math.pi * rising)
 
 
@@ -151,8 +152,9 @@ class LearnedPolar(LearnedSchedule):
         self._open("learned-polar", (0, 1))
 
     def _pair(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        (rising, falling), end = self.rise(time), self.log_length.new_ones(1)
-        length = _bernstein(torch.cat([self.root * end, self.log_length.exp(), end]), time)
+        end = self.log_length.new_ones(1)
+        lengths = torch.cat([self.root * end, self.log_length.exp(), end])
+        rising, falling, length = _bernstein(time, *self.rise(), lengths)
         alpha = torch.sin(0.5 * math.pi * falling) * (length / self.root)
         return alpha, torch.sin(0.5 * math.pi * rising) * length
 

@@ -35,12 +35,12 @@ _LEGENDRE = np.polynomial.legendre.leggauss(6)
 class MeasuredSchedule(Schedule):
     """A schedule of measured values.
 
-    A subclass calls ``_open`` and gives the four numbers: ``_numbers`` at float64 times of shape (n,), ``_arrays`` at
+    A subclass calls ``_open`` and gives the four numbers: ``_measure`` at float64 times of shape (n,), ``_arrays`` at
     torch tensors and traced jax arrays. ``derivatives`` says how α̇ and σ̇ are measured.
     """
 
     derivatives: str
-    _numbers: Callable[[Floats], tuple[Any, ...]]
+    _measure: Callable[[Floats], tuple[Any, ...]]
     _arrays: Callable[[ModuleType, Any], tuple[Any, ...]]
 
     def _open(self, name: str, domain: Sequence[object]) -> None:
@@ -57,6 +57,11 @@ class MeasuredSchedule(Schedule):
         pair = [opaque(index, is_positive=True, fdiff=rule)(t) for index, rule in enumerate(rules)]
         Schedule.__init__(self, name, *pair, domain=domain, check=False)
         self._made = lru_cache(1024)(partial(MeasuredCoefficient, self))
+        self._once = lru_cache(256)(lambda time, state: self._measure(np.full(1, time)))
+
+    def _numbers(self, times: Floats) -> tuple[Any, ...]:
+        """Return α, σ, α̇ and σ̇; a single time is kept, because one step of a solver has several coefficients."""
+        return self._once(float(times[0]), self._state()) if len(times) == 1 else self._measure(times)
 
     def _state(self) -> tuple[float, ...]:
         """Return the numbers on which the functions depend, besides time."""
