@@ -22,7 +22,7 @@ from sympy import Expr, Function, Interval, S, Symbol, diff, exp, log
 from interpolants.dynamics import drift_combination
 from interpolants.measure import Exact
 from interpolants.prediction import Velocity
-from interpolants.rewriting import LARGEST_POWER, forms
+from interpolants.rewriting import LARGEST_POWER, factored, forms
 from interpolants.schedule import Schedule
 from interpolants.symbols import t
 from solvers.errors import explain
@@ -137,7 +137,7 @@ def _prove_positive(expression: Expr, domain: tuple[Expr, Expr]) -> str | None:
     for form in sorted([expression, *forms(expression, thorough=False)], key=lambda form: form.count_ops()):
         plain = form.replace(Function("sinpi"), lambda x: sympy.sin(sympy.pi * x))
         plain = plain.replace(Function("cospi"), lambda x: sympy.cos(sympy.pi * x))
-        moved = _attempt(partial(_factored, plain.subs(t, (hi + lo * z) / (1 + z))))
+        moved = _attempt(partial(factored, plain.subs(t, (hi + lo * z) / (1 + z))))
         if moved is not None and moved.is_positive:
             return f"every factor of {form} is positive"
     x = Symbol("x", real=True)
@@ -145,10 +145,6 @@ def _prove_positive(expression: Expr, domain: tuple[Expr, Expr]) -> str | None:
     if zeros is S.EmptySet and expression.subs(t, (lo + hi) / 2).is_positive:
         return "no zero inside, positive in the middle"
     return None
-
-
-def _factored(expression: Expr) -> Expr:
-    return sympy.factor(sympy.together(expression))
 
 
 def _equations(schedule: Schedule) -> Iterator[Finding]:

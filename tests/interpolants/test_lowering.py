@@ -1,5 +1,10 @@
 """Every coefficient is within its budget of an 80-digit value, at any time, in every arithmetic, and is never NaN."""
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
 import mpmath
 import numpy as np
 import pytest
@@ -12,6 +17,8 @@ from solvers import PoleError
 from tests.support.precision import value, worst
 from tests.support.strategies import SPECIAL_TIMES, law, many, times
 from tests.support.zoo import BUILT_INS, CASES, CHOICES, PREDICTIONS, kappa, row, solve_two, wronskian
+
+ROOT = Path(__file__).resolve().parents[2]
 
 every_case = pytest.mark.parametrize("case", CASES, ids=repr)
 built_in = pytest.mark.parametrize("case", BUILT_INS, ids=repr)
@@ -133,3 +140,27 @@ def test_drift_coefficients(case, prediction, choice):
     points = [*SPECIAL_TIMES, 1e-12, 1e-3, 0.03, 0.1, 0.3, 0.62, 0.8, 0.97, 1 - 1e-6, 1 - 1e-9]
     for index, coefficient in enumerate(combination.coefficients):
         within(coefficient, oracle(index), points, 16.0)
+
+
+def test_exponents_with_many_digits():
+    """The score of (1 − t)^p, t^q with ten-digit p and q takes less than 3 GB and is mpmath's, up to the data end."""
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
+from interpolants import Score, Velocity, certify
+from interpolants.prediction import conversion
+from interpolants.schedules.power import Power
+schedule = Power(1.3278123412, 0.7123451217)
+a, b = conversion(schedule, Velocity, Score).coefficients
+print(repr([[float(a(s)), float(b(s))] for s in (1e-9, 0.3, 0.9)]), certify(schedule).ok)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr[-1000:]
+    numbers, _, ok = run.stdout.strip().rpartition(" ")
+    p, q = mpmath.mpf("1.3278123412"), mpmath.mpf("0.7123451217")
+    for s, got in zip((1e-9, 0.3, 0.9), ast.literal_eval(numbers)):
+        s = mpmath.mpf(s)
+        sigma, rate = s**q, q / s + p / (1 - s)  # ε = (v − (α̇/α)x)/(σ(σ̇/σ − α̇/α))
+        wanted = (-p / (1 - s) / (sigma**2 * rate), -1 / (sigma**2 * rate))
+        assert all(abs(mine / theirs - 1) < 1e-14 for mine, theirs in zip(got, wanted))
+    assert ok == "True"
