@@ -113,7 +113,7 @@ class LearnedLogSNR(LearnedSchedule):
        \log\mathrm{SNR} = -2\log\tan(\tfrac\pi2\tau_t)
 
     with an increasing polynomial τ from 0 to 1: the log-SNR decreases from ∞ to −∞, and
-    :math:`\alpha^2 = s(\log\mathrm{SNR})` with s the logistic function. It begins as :class:`GVP`.
+    :math:`\alpha^2 = s(\log\mathrm{SNR})` with s the logistic function. It begins as :class:`~interpolants.GVP`.
 
     Args:
         degree: the degree of τ, the number of parameters.
@@ -176,7 +176,7 @@ class LearnedPower(LearnedSchedule):
 
 
 class LearnedSigmoid(LearnedSchedule):
-    r"""The normalised sigmoid with learned steepness k; see :class:`Sigmoid`.
+    r"""The normalised sigmoid with learned steepness k; see ``Sigmoid``.
 
     .. math:: \alpha_t = \frac{a}{a + b}, \qquad \sigma_t = \frac{b}{a + b}, \qquad
        a = \sinh k(1-t), \quad b = \sinh kt
@@ -200,7 +200,7 @@ class LearnedSigmoid(LearnedSchedule):
         return fall / (fall + rise), rise / (fall + rise)
 
     def freeze(self) -> Schedule:
-        """Return :class:`Sigmoid`, a schedule of expressions, with the present steepness."""
+        """Return a ``Sigmoid``, a schedule of expressions, with the present steepness."""
         return Sigmoid(self.log_steepness.exp().item())
 
 
@@ -211,7 +211,7 @@ def _log_parameter(value: float, what: str) -> nn.Parameter:
 def transport_cost_loss(schedule: Schedule, target: Gaussian, n: int = 64) -> Tensor:
     r"""Return :math:`|m|^2\int\dot\alpha^2 dt + \sum_c\int\dot\rho^2 dt`, differentiable in the schedule's parameters.
 
-    With :math:`\rho^2 = \alpha^2 c + \sigma^2` per eigenvalue c of the covariance: :func:`transport_cost` by a rule of
+    With :math:`\rho^2 = \alpha^2 c + \sigma^2` per eigenvalue c of the covariance: :func:`~interpolants.transport_cost` by a rule of
     n nodes, Gauss–Legendre in u with :math:`t = \sin^2(\pi u/2)`, which bears roots of t at the ends.
     """
     if not isinstance(target, Gaussian):

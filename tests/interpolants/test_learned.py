@@ -85,7 +85,10 @@ def test_sigmoid_by_hand():
     wanted = (s(5 * (1 - 2 * TIMES)) - s(-5)) / (s(5) - s(-5))
     assert np.abs(learned.alpha(TIMES) - wanted).max() < 1e-14
     assert np.abs(learned.sigma(TIMES) - (1 - wanted)).max() < 1e-14
-    assert np.isfinite(LearnedSigmoid(1e4).alpha(TIMES)).all()
+    for steepness in np.geomspace(1e-3, 1e4, 30):
+        steep = LearnedSigmoid(float(steepness))
+        assert np.isfinite(steep.alpha(TIMES)).all()
+        assert (steep.alpha(0.0), steep.sigma(1.0), steep.alpha(0.5)) == (1.0, 1.0, 0.5)
 
 
 def test_ends_and_monotone(schedule):

@@ -2,6 +2,9 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import torch
 
 from interpolants import Linear, Schedule, certify
 
+ROOT = Path(__file__).resolve().parents[2]
 THREE_PARTS = "expected .*; received .*; remedy: "
 PAIRS = {
     "gvp": (lambda s: torch.cos(math.pi * s / 2), lambda s: torch.sin(math.pi * s / 2)),
@@ -68,3 +72,14 @@ def test_a_wrong_domain(domain):
     """A domain is two finite times, the first before the second."""
     with pytest.raises(ValueError, match=THREE_PARTS):
         Schedule.from_callables(np.cos, np.sin, domain=domain)
+
+
+def test_functions_of_numpy_need_numpy_alone():
+    """Making and certifying a schedule of numpy's functions imports neither torch nor jax."""
+    code = """
+import sys, numpy as np
+from interpolants import Schedule, certify
+print(certify(Schedule.from_callables(np.cos, np.sin)).ok, {"torch", "jax"} & sys.modules.keys())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert run.stdout.strip() == "True set()"
