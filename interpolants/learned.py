@@ -211,8 +211,9 @@ def _log_parameter(value: float, what: str) -> nn.Parameter:
 def transport_cost_loss(schedule: Schedule, target: Gaussian, n: int = 64) -> Tensor:
     r"""Return :math:`|m|^2\int\dot\alpha^2 dt + \sum_c\int\dot\rho^2 dt`, differentiable in the schedule's parameters.
 
-    With :math:`\rho^2 = \alpha^2 c + \sigma^2` per eigenvalue c of the covariance: :func:`~interpolants.transport_cost` by a rule of
-    n nodes, Gauss–Legendre in u with :math:`t = \sin^2(\pi u/2)`, which bears roots of t at the ends.
+    With :math:`\rho^2 = \alpha^2 c + \sigma^2` per eigenvalue c of the covariance. This is
+    :func:`~interpolants.transport_cost` by a rule of n nodes, Gauss–Legendre in u with :math:`t = \sin^2(\pi u/2)`,
+    which bears roots of t at the ends.
     """
     if not isinstance(target, Gaussian):
         raise TypeError(explain("a Gaussian target", type(target).__name__, "use Gaussian(mean, cov)"))
