@@ -48,9 +48,8 @@ def _rearrangements(expression: Expr) -> Iterator[Expr]:
     yield expression
     short, back = _name_exponentials(expression)
     yield from (form.xreplace(back) for form in _algebra(short))
-    yield from (
-        form.xreplace(back) for form in _quotients(short, {name for name, whole in back.items() if whole.is_Pow})
-    )
+    powers = {name for name, whole in back.items() if whole.is_Pow}
+    yield from (form.xreplace(back) for form in _quotients(short, powers))
     shorter, roots = _name_roots(short)
     if roots:
         yield from (form.xreplace(roots).xreplace(back) for form in _algebra(shorter))
