@@ -22,7 +22,7 @@ Names = Annotated[tuple[str, ...], tyro.conf.Positional]
 def _schedules(names: Sequence[str], alpha: str | None, sigma: str | None) -> list[Schedule]:
     """Return the named schedules, or the one that the two expressions spell."""
     from interpolants import Schedule
-    from interpolants.schedules import BUILT_IN, by_name
+    from interpolants.schedules import PAPER, by_name
     from solvers.errors import explain
 
     if (alpha is None) != (sigma is None):
@@ -30,7 +30,7 @@ def _schedules(names: Sequence[str], alpha: str | None, sigma: str | None) -> li
         raise ValueError(explain("both --alpha and --sigma", f"{given} alone", "give the other expression as well"))
     if alpha is not None:
         return [*map(by_name, names), Schedule("custom", alpha, sigma, check=False)]
-    return [by_name(name) for name in (names or tuple(BUILT_IN))]
+    return [by_name(name) for name in (names or PAPER)]
 
 
 def certify(

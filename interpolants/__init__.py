@@ -12,14 +12,16 @@ t = 0 is data and t = 1 is noise, everywhere. See the documentation's convention
 
 from interpolants import diffusion
 from interpolants.certify import certify
-from interpolants.dynamics import forward_sde, probability_flow, reverse_sde
+from interpolants.dynamics import forward_sde, probability_flow, reverse_sde, suggest
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
 from interpolants.schedule import Coefficients, Schedule
 from interpolants.schedules import GVP, VP, Linear
 from interpolants.symbols import t
 from interpolants.targets import Gaussian, GaussianMixture
+from interpolants.transfer import transfer, transfer_diffusion
 from interpolants.transport import straightness, transport_cost, wasserstein2
+from interpolants.two_sided import TwoSided, TwoSidedPath
 
 __all__ = [
     "GVP",
@@ -34,6 +36,8 @@ __all__ = [
     "Prediction",
     "Schedule",
     "Score",
+    "TwoSided",
+    "TwoSidedPath",
     "VPrediction",
     "Velocity",
     "certify",
@@ -43,7 +47,10 @@ __all__ = [
     "probability_flow",
     "reverse_sde",
     "straightness",
+    "suggest",
     "t",
+    "transfer",
+    "transfer_diffusion",
     "transport_cost",
     "wasserstein2",
 ]

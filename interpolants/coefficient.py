@@ -88,6 +88,7 @@ class Coefficient:
     def _function(self, module: ModuleType) -> Callable[[Any], Any]:
         compiled = self._compiled.get(module.__name__)
         if compiled is None:
+            _expect_no_tracing(self.label, module)
             style = "scalar" if module is math else "array"
             compiled = self._compiled[module.__name__] = self.lowered.function(module, style)
         return compiled
@@ -117,6 +118,13 @@ class Coefficient:
             raise ValueError(
                 explain(f"{self.symbol} in [{lo:g}, {hi:g}] for {self.label}", received, "clip it to the domain")
             )
+
+
+def _expect_no_tracing(label: str, module: ModuleType) -> None:
+    """torch.compile follows the arithmetic of a coefficient, not the search for it."""
+    if module.__name__ == "torch" and module.compiler.is_dynamo_compiling():
+        remedy = f"evaluate {label} once with a tensor before compiling, for example schedule(torch.zeros(1))"
+        raise RuntimeError(explain("generated code when torch.compile traces it", "the first use", remedy))
 
 
 def _at_least_float32(time: Any, module: ModuleType) -> Any:

@@ -32,6 +32,7 @@ __all__ = [
     "Sigma",
     "SinSquared",
     "Zero",
+    "expect_diffusion",
 ]
 
 
@@ -74,6 +75,20 @@ class DiffusionCoefficient:
         return schedule.coefficient(expression, f"w = {self.name}")
 
 
+def _unit(schedule: Schedule) -> Expr:
+    """Return time as a fraction of the schedule's domain; t itself on [0, 1]."""
+    lo, hi = schedule.exact_domain
+    return (t - lo) / (hi - lo)
+
+
+def expect_diffusion(w: object) -> DiffusionCoefficient:
+    """Return ``w`` if it is a choice of this module."""
+    if not isinstance(w, DiffusionCoefficient):
+        remedy = "pass a choice from interpolants.diffusion, such as KL() or Sigma() (or Custom(expression))"
+        raise TypeError(explain("a diffusion coefficient w", repr(w), remedy))
+    return w
+
+
 def KL() -> DiffusionCoefficient:  # noqa: N802
     r"""Return :math:`w^{KL}_t = 2\kappa_t`, the minimiser of the KL bound.
 
@@ -93,8 +108,12 @@ def Sigma() -> DiffusionCoefficient:  # noqa: N802
 
 
 def SinSquared() -> DiffusionCoefficient:  # noqa: N802
-    r"""Return :math:`w_t = \sin^2(\pi t)`: zero at both ends, where the KL bound has 1/w and diverges."""
-    return DiffusionCoefficient("SinSquared()", lambda schedule: sin(pi * t) ** 2)
+    r"""Return :math:`w_t = \sin^2(\pi t)`: zero at both ends, where the KL bound has 1/w and diverges.
+
+    On a domain other than [0, 1], t is the fraction of the domain that has passed, here as in ``Ramp`` and
+    ``Decreasing``.
+    """
+    return DiffusionCoefficient("SinSquared()", lambda schedule: sin(pi * _unit(schedule)) ** 2)
 
 
 def SBDM(beta: object = None) -> DiffusionCoefficient:  # noqa: N802
@@ -124,7 +143,7 @@ def Ramp() -> DiffusionCoefficient:  # noqa: N802
 
     SiT's ``"linear"`` is twice this, and so is REPA's choice under every schedule.
     """
-    return DiffusionCoefficient("Ramp()", lambda schedule: t)
+    return DiffusionCoefficient("Ramp()", _unit)
 
 
 def Decreasing() -> DiffusionCoefficient:  # noqa: N802
@@ -132,7 +151,7 @@ def Decreasing() -> DiffusionCoefficient:  # noqa: N802
 
     SiT's ``"decreasing"``, ¼(cos πt' + 1)² in its own time t' = 1 − t, is twice this.
     """
-    return DiffusionCoefficient("Decreasing()", lambda schedule: sin(pi * t / 2) ** 4)
+    return DiffusionCoefficient("Decreasing()", lambda schedule: sin(pi * _unit(schedule) / 2) ** 4)
 
 
 def Zero() -> DiffusionCoefficient:  # noqa: N802

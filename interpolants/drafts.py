@@ -100,9 +100,17 @@ def _array_piece(piece: Piece, symbol: Symbol, name: str, index: int) -> list[st
     if not isinstance(form, Polynomial):
         form = form.xreplace({symbol: local})
     assignments, result = _arithmetic(Piece(piece.stop, form), local, f"x{index}_")
-    if not isinstance(form, Polynomial) and not form.free_symbols:
+    if _is_number(result):  # also where common sub-expressions cancelled
         result = f"xp.full_like({name}, {result})"
     return [*assignments, f"y{index} = {result}"]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _literal(value: float) -> str:

@@ -19,15 +19,17 @@ from sympy import Expr, Integer, sqrt
 
 from interpolants.coefficient import Array, Coefficient
 from interpolants.combination import Combination, solve_row
-from interpolants.diffusion import DiffusionCoefficient
+from interpolants.diffusion import KL, DiffusionCoefficient, expect_diffusion
 from interpolants.prediction import Prediction, Velocity, expect_prediction
 from interpolants.schedule import Schedule
+from interpolants.suggestion import Suggestion, safe
 from solvers import ODE, SDE, Pole
 from solvers.errors import explain
 
-__all__ = ["forward_sde", "probability_flow", "reverse_sde"]
+__all__ = ["forward_sde", "probability_flow", "reverse_sde", "suggest"]
 
 Model = Callable[[Any, Array], Array]
+_KL = KL()
 
 
 def probability_flow(schedule: Schedule, model: Model, prediction: Prediction = Velocity) -> ODE:
@@ -56,11 +58,8 @@ def forward_sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, predi
     return _sde(schedule, model, w, prediction, sign=-1)
 
 
-def _sde(schedule: Schedule, model: Model, w: object, prediction: Prediction, sign: int) -> SDE:
-    if not isinstance(w, DiffusionCoefficient):
-        remedy = "pass a choice from interpolants.diffusion, such as KL() or Sigma() (or Custom(expression))"
-        raise TypeError(explain("a diffusion coefficient w", repr(w), remedy))
-    variance = w.of(schedule)
+def _sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: Prediction, sign: int) -> SDE:
+    variance = expect_diffusion(w).of(schedule)
     direction = "reverse" if sign > 0 else "forward"
     label = f"the {direction} SDE of a {prediction} model with w = {w}"
     combination = drift_combination(schedule, prediction, sign * variance.expression, label)
@@ -87,22 +86,47 @@ def _combine(combination: Combination, model: Model) -> Model:
     return drift
 
 
+def suggest(
+    schedule: Schedule,
+    prediction: Prediction = Velocity,
+    w: DiffusionCoefficient = _KL,
+    nfe: int = 50,
+) -> Suggestion:
+    """Return a method and a grid that ``solve`` does not refuse for this schedule, prediction and w.
+
+    >>> from interpolants import Linear, Noise, diffusion, suggest
+    >>> print(suggest(Linear(), w=diffusion.Sigma()))
+    StochasticHeun() on uniform(25)
+    >>> print(suggest(Linear(), Noise, diffusion.Zero()))
+    Midpoint() on uniform(25, start=0.999, stop=0)
+
+    Args:
+        schedule: the schedule of the model.
+        prediction: what the model predicts.
+        w: the diffusion coefficient of the reverse SDE; ``diffusion.Zero()`` for the probability flow.
+        nfe: the number of model evaluations to spend, at least 2.
+    """
+
+    def model(time: Any, x: Array) -> Array:
+        return x
+
+    stochastic = expect_diffusion(w).expression(schedule) != 0
+    problem: ODE | SDE = probability_flow(schedule, model, prediction)
+    if stochastic:
+        problem = reverse_sde(schedule, model, w, prediction)
+    return safe({pole.time for pole in problem.poles}, schedule.domain, stochastic=stochastic, nfe=nfe)
+
+
 def _poles(combination: Combination, noise: Coefficient | None) -> tuple[Pole, ...]:
-    schedule = combination.schedule
+    domain = combination.schedule.domain
     times = {*combination.poles, *(noise.poles if noise is not None else ())}
+    choice = safe(times, domain, stochastic=noise is not None)
     return tuple(
-        Pole(time, f"{combination.label} is infinite at t = {time:g}", _remedy(schedule, time))
+        Pole(time, f"{combination.label} is infinite at t = {time:g}", _remedy(choice, time == domain[1]))
         for time in sorted(times)
     )
 
 
-def _remedy(schedule: Schedule, time: float) -> str:
-    lo, hi = schedule.domain
-    if time == lo:
-        stop = f"{lo + 1e-3 * (hi - lo):g}"
-        return (
-            f"end the grid before it, for example uniform(n, stop={stop}), or use a method that does not evaluate at "
-            "the last time (Euler, EulerMaruyama)"
-        )
-    start = f"{hi - 1e-3 * (hi - lo):g}"
-    return f"start the grid below it, for example uniform(n, start={start}), or choose a w or a prediction finite there"
+def _remedy(choice: Suggestion, at_noise: bool) -> str:
+    other = ", or choose a w or a prediction that is finite there" if at_noise else ""
+    return f"{choice} avoids it (interpolants.suggest proposes a method and a grid){other}"

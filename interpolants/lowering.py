@@ -25,6 +25,9 @@ __all__ = ["Lowered", "lower"]
 
 TABLE = Path(__file__).with_name("lowered.json")
 
+AUDIT = 360
+"""The number of random times at which code is measured before it ships."""
+
 
 @dataclass(frozen=True)
 class Lowered:
@@ -74,9 +77,9 @@ def lower(expression: Expr, symbol: Symbol, domain: Domain, floor: float = 0.0) 
     return fresh(expression, symbol, domain, floor) if shipped is None else Lowered.from_dict(shipped)
 
 
-def fresh(expression: Expr, symbol: Symbol, domain: Domain, floor: float) -> Lowered:
-    """Search, whatever ships."""
-    draft, error = search(expression, symbol, domain, floor)
+def fresh(expression: Expr, symbol: Symbol, domain: Domain, floor: float, audit: int = 0) -> Lowered:
+    """Search, whatever ships; ``audit`` other times are measured before it is believed."""
+    draft, error = search(expression, symbol, domain, floor, audit)
     ends = Exact(expression, symbol, domain).ends
     return Lowered(str(symbol), draft.domain, ends, error, draft.forms, draft.array, draft.scalar)
 
@@ -94,6 +97,9 @@ def _shipped() -> dict[str, dict[str, Any]]:
 
 def write_table(expressions: list[tuple[Expr, Symbol, Domain, float]]) -> None:
     """Search all of ``expressions`` and write the table that ships."""
-    table = {key(e, domain, floor): asdict(fresh(e, symbol, domain, floor)) for e, symbol, domain, floor in expressions}
+    table = {
+        key(e, domain, floor): asdict(fresh(e, symbol, domain, floor, AUDIT))
+        for e, symbol, domain, floor in expressions
+    }
     lines = [f"{json.dumps(name)}: {json.dumps(table[name])}" for name in sorted(table)]
     TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")

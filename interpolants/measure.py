@@ -48,6 +48,8 @@ class Exact:
         self.domain = (float(domain[0]), float(domain[1]))
         self._domain = domain
         self._function = sympy.lambdify(symbol, expression, "mpmath")
+        self._values: dict[float, mpf] = {}
+        self._allowances: dict[float, float] = {}
 
     def at(self, time: mpf | float) -> mpf:
         """Return the value at ``time``; the caller stays off the removable singularities."""
@@ -74,7 +76,7 @@ class Exact:
     @cached_property
     def is_zero(self) -> bool:
         """Whether nothing but the round-off of 200 digits is left at every probe."""
-        return all(abs(value) < mpf(10) ** (50 - DIGITS) for value in self.values)
+        return all(abs(self.value(float(probe))) < mpf(10) ** (50 - DIGITS) for probe in self.probes)
 
     @cached_property
     def ends(self) -> tuple[End, ...]:
@@ -106,48 +108,76 @@ class Exact:
 
     @cached_property
     def probes(self) -> NDArray[np.float64]:
-        """Interior probes, exactly representable in float32, dense towards both ends."""
+        """Interior probes, exactly representable in float32, dense towards both ends; see :meth:`refine`."""
         if not self.bounded:
             near = np.geomspace(1e-3, 80.0, 24)
             return np.sort(np.float64(np.float32(np.concatenate([-near, near]))))
-        lo, hi = self.domain
-        points: NDArray[np.float64]
-        towards_lo = np.geomspace(1e-30, 0.06, 14)
-        towards_hi = 2.0 ** -np.arange(4.5, 24.5, 2.0)
+        towards_lo = np.concatenate([np.geomspace(1e-30, 1e-5, 10), np.geomspace(1e-4, 0.06, 14)])
+        towards_hi = 2.0 ** -np.arange(4.5, 24.5, 1.0)
         middle = (np.arange(24) + 0.37) / 24
-        relative = np.concatenate([towards_lo, middle, 1 - towards_hi])
-        points = np.asarray(lo + (hi - lo) * relative).astype(np.float32).astype(np.float64)
+        return self._inside(np.concatenate([towards_lo, middle, 1 - towards_hi]))
+
+    def random_probes(self, n: int, seed: int = 0) -> NDArray[np.float64]:
+        """About ``n`` more of them: a third uniform, the others log-uniform in the distance to an end."""
+        rng = np.random.default_rng(seed)
+        parts = [
+            10 ** rng.uniform(-4.0, -0.3, n // 3),
+            10 ** rng.uniform(-12.0, -4.0, n // 9),
+            rng.uniform(0.0, 1.0, n // 3),
+            1 - 2.0 ** -rng.uniform(1.0, 23.0, n // 4),
+        ]
+        if not self.bounded:
+            return rng.uniform(-80.0, 80.0, n).astype(np.float32).astype(np.float64)
+        return self._inside(np.concatenate(parts))
+
+    def _inside(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+        lo, hi = self.domain
+        points = np.asarray(lo + (hi - lo) * fractions).astype(np.float32).astype(np.float64)
         return np.unique(points[(points > lo) & (points < hi)])
 
-    @cached_property
-    def values(self) -> list[mpf]:
-        """The exact values at the probes."""
-        return [self.at(float(probe)) for probe in self.probes]
+    def refine(self, points: NDArray[np.float64]) -> None:
+        """Add ``points`` to the probes."""
+        self.probes = np.union1d(self.probes, points)
 
-    @cached_property
-    def allowance(self) -> NDArray[np.float64]:
-        r"""What the condition number makes unavoidable, as a factor ≥ 1 at every probe.
+    def value(self, probe: float) -> mpf:
+        """Return the value at a probe, and remember it."""
+        if probe not in self._values:
+            self._values[probe] = self.at(probe)
+        return self._values[probe]
+
+    def values(self, points: NDArray[np.float64]) -> list[mpf]:
+        """Return the exact values at ``points``."""
+        return [self.value(float(point)) for point in points]
+
+    def allowance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Return what the condition number makes unavoidable, as a factor ≥ 1 at every point.
 
         A rounded argument X of an exponential costs a relative error of u·|X|, and a zero inside the domain costs
         u·|d f'/f| where d is the distance to the nearer end, which is known exactly; both are divided by four, the
         error that every form is allowed.
         """
-        factor = np.ones(len(self.probes))
-        exponents = [node.exp for node in self.expression.atoms(sympy.exp)]
-        exponents += [
-            node.exp * sympy.log(node.base) for node in self.expression.atoms(sympy.Pow) if node.exp.has(self.symbol)
-        ]
-        for exponent in exponents:
-            argument = Exact(exponent, self.symbol, self._domain)
-            factor = np.maximum(factor, [(1 + abs(float(argument.at(float(p))))) / 4 for p in self.probes])
-        if not self.bounded:
-            return factor
-        slope = Exact(sympy.diff(self.expression, self.symbol), self.symbol, self._domain)
-        for index, (probe, value) in enumerate(zip(self.probes, self.values)):
-            distance = min(probe - self.domain[0], self.domain[1] - probe)
-            if value != 0:
-                factor[index] = max(factor[index], float(abs(distance * slope.at(float(probe)) / value)) / 4)
-        return factor
+        return np.asarray([self._allow(float(point)) for point in points])
+
+    def _allow(self, point: float) -> float:
+        if point not in self._allowances:
+            factor = max([1.0, *((1 + abs(float(argument.at(point)))) / 4 for argument in self._exponents)])
+            value = self.value(point)
+            if self.bounded and value != 0:
+                distance = min(point - self.domain[0], self.domain[1] - point)
+                factor = max(factor, float(abs(distance * self._slope.at(point) / value)) / 4)
+            self._allowances[point] = factor
+        return self._allowances[point]
+
+    @cached_property
+    def _exponents(self) -> list[Exact]:
+        nodes = [node.args[0] for node in self.expression.atoms(sympy.exp, sympy.sinh, sympy.cosh)]
+        powers = [node for node in self.expression.atoms(sympy.Pow) if node.exp.has(self.symbol)]
+        nodes += [node.exp * sympy.log(node.base) for node in powers]
+        return [Exact(node, self.symbol, self._domain) for node in nodes]
+
+    @cached_property
+    def _slope(self) -> Exact:
+        return Exact(sympy.diff(self.expression, self.symbol), self.symbol, self._domain)
 
 
 def _to_mpf(end: Expr) -> mpf:

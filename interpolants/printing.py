@@ -14,12 +14,13 @@ from sympy import Abs, Add, Expr, Mul, Pow, Symbol, exp
 
 from solvers.errors import explain
 
-__all__ = ["PREAMBLE", "emit", "statements"]
+__all__ = ["FUNCTIONS", "PREAMBLE", "emit", "statements"]
 
-_FUNCTIONS = (
+FUNCTIONS = (
     *("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
-    *("expm1", "log1p", "erf"),
+    *("expm1", "log1p"),
 )
+"""The functions that math, numpy, torch and jax.numpy share under one name."""
 
 PREAMBLE = {
     "array": '''
@@ -81,9 +82,9 @@ def emit(expression: Expr) -> str:
         return f"_{name}({arguments})"
     if isinstance(expression, Abs):
         return f"abs({arguments})"
-    if name in _FUNCTIONS:
+    if name in FUNCTIONS:
         return f"xp.{name}({arguments})"
-    remedy = f"use + - * / ** sqrt and {', '.join(sorted(_FUNCTIONS))}"
+    remedy = f"use + - * / ** sqrt and {', '.join(sorted(FUNCTIONS))}"
     raise ValueError(explain("a function with a numerical implementation", name, remedy))
 
 

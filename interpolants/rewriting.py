@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import sympy
-from sympy import Add, Dummy, Expr, Function, Integer, Pow, Rational, cos, exp, log, pi, sin, tan
+from sympy import Add, Dummy, Expr, Function, Integer, Pow, Rational, cos, cosh, exp, log, pi, sin, sinh, tan
 from sympy.codegen.cfunctions import expm1, log1p
+from sympy.simplify.fu import TR8, TR9, hyper_as_trig
 
-__all__ = ["cospi", "factored", "forms", "held", "sinpi", "stable"]
+__all__ = ["cospi", "effort", "factored", "forms", "held", "sinpi", "stable"]
 
 sinpi = Function("sinpi", real=True)
 cospi = Function("cospi", real=True)
@@ -38,10 +39,18 @@ def forms(expression: Expr, *, thorough: bool) -> Iterator[Expr]:
     seen: set[Expr] = set()
     for raw in _simplifications(expression) if thorough else _rearrangements(expression):
         once = stable(raw)
-        for form in (once, _reflect(once), _log1p(once)):
+        for form in (_plain(once), once, _reflect(once), _log1p(once)):
             if form not in seen:
                 seen.add(form)
                 yield form
+
+
+def effort(form: Expr) -> int:
+    """Return the cost of evaluating ``form``, an addition being one; common functions are counted once."""
+    functions = [node for node in form.atoms(Function) if not isinstance(node, held)]
+    turns = sum(isinstance(node, (sinpi, cospi)) for node in functions)
+    powers = sum(not node.exp.is_Rational for node in form.atoms(Pow))
+    return int(form.count_ops()) + 10 * len(functions) + 10 * turns + 15 * powers
 
 
 def _rearrangements(expression: Expr) -> Iterator[Expr]:
@@ -56,6 +65,18 @@ def _rearrangements(expression: Expr) -> Iterator[Expr]:
     if expression.has(sin, cos, tan):
         yield sympy.factor(sympy.trigsimp(short)).xreplace(back)
         yield sympy.factor(sympy.expand_trig(short)).xreplace(back)
+        yield from (form.xreplace(back) for form in _merge_products(short, lambda plain: plain))
+    if expression.has(sinh, cosh):
+        plain, hyperbolic = hyper_as_trig(short)
+        yield from (form.xreplace(back) for form in _merge_products(plain, hyperbolic))
+
+
+def _merge_products(expression: Expr, restore: Callable[[Expr], Expr]) -> Iterator[Expr]:
+    """Turn products of sines and cosines in the numerator into sums, where most cancel, and back into products."""
+    above, below = sympy.fraction(sympy.together(expression))
+    sums = sympy.factor_terms(TR8(sympy.expand(above)))
+    yield restore(sums / below)
+    yield restore(TR9(sums) / below)
 
 
 def _algebra(expression: Expr) -> Iterator[Expr]:
@@ -65,6 +86,8 @@ def _algebra(expression: Expr) -> Iterator[Expr]:
         combined = sympy.logcombine(split, force=True)
         yield combined
         yield sympy.expand_log(sympy.factor(combined, deep=True), force=True)
+        yield _one_logarithm(split)
+        yield from _inside_logarithms(split)
         return
     yield sympy.factor_terms(expression)
     yield sympy.expand(expression)
@@ -80,6 +103,26 @@ def _quotients(expression: Expr, names: set[Expr]) -> Iterator[Expr]:
     above, below = sympy.fraction(sympy.together(expression))
     for name in sorted(names & below.free_symbols, key=str):
         yield sympy.expand(above / name) / sympy.factor(sympy.expand(below / name))
+
+
+def _one_logarithm(expression: Expr) -> Expr:
+    r"""Write :math:`\sum_i g n_i \log a_i + b` with whole :math:`n_i` as :math:`g\log\prod_i a_i^{n_i} + b`."""
+    nodes = sorted(expression.atoms(log), key=sympy.default_sort_key)
+    rates = [expression.coeff(node) for node in nodes]
+    rest = sympy.expand(expression - sum(rate * node for rate, node in zip(rates, nodes)))
+    if rest.has(log) or not all(rate.is_Rational for rate in rates):
+        return expression
+    common = sympy.gcd_list(rates)
+    product = sympy.Mul(*(node.args[0] ** (rate / common) for node, rate in zip(nodes, rates)))
+    return common * log(product) + rest
+
+
+def _inside_logarithms(expression: Expr) -> Iterator[Expr]:
+    """Rearrange the argument of every logarithm: the first way for all, the second for all, and so on."""
+    ways = {node: list(dict.fromkeys(_rearrangements(node.args[0]))) for node in expression.atoms(log)}
+    for index in range(max(map(len, ways.values()), default=0)):
+        rearranged = {node: log(way[min(index, len(way) - 1)]) for node, way in ways.items()}
+        yield sympy.expand_log(expression.xreplace(rearranged), force=True)
 
 
 def _name_exponentials(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
@@ -222,6 +265,11 @@ def _reflect(expression: Expr) -> Expr:
         node: sinpi(_factor_polynomial(sympy.expand(half - _release(node.args[0])))) for node in expression.atoms(cospi)
     }
     return expression.xreplace(swapped)
+
+
+def _plain(expression: Expr) -> Expr:
+    """Sines and cosines as every library has them: cheaper, and good where no zero but sin 0 is met."""
+    return expression.replace(sinpi, lambda turns: sin(pi * turns)).replace(cospi, lambda turns: cos(pi * turns))
 
 
 def _log1p(expression: Expr) -> Expr:

@@ -19,6 +19,7 @@ from sympy import Expr, log, oo
 
 from interpolants import inverse
 from interpolants.coefficient import Array, Coefficient, coefficient
+from interpolants.latex import latex
 from interpolants.measure import Exact
 from interpolants.modules import module_source
 from interpolants.symbols import L, canonical, derivative, t
@@ -79,6 +80,9 @@ class Schedule:
         self.exact_domain = (canonical(domain[0], "domain"), canonical(domain[1], "domain"))
         self.domain = (float(self.exact_domain[0]), float(self.exact_domain[1]))
         alpha_t, sigma_t = canonical(alpha, "alpha"), canonical(sigma, "sigma")
+        for what, expression in (("alpha", alpha_t), ("sigma", sigma_t)):
+            if expression == 0:
+                raise ValueError(explain(f"{what} > 0 inside the domain", "0", f"choose {what} positive"))
         wronskian = alpha_t * derivative(sigma_t) - derivative(alpha_t) * sigma_t
         self.expressions: dict[str, Expr] = {
             "alpha": alpha_t,
@@ -158,6 +162,10 @@ class Schedule:
         It imports that library and nothing of this one: paste it anywhere.
         """
         return module_source(self, backend)
+
+    def latex(self) -> str:
+        r"""Return α, σ and what follows from them, with limits, as an ``aligned`` block of LaTeX."""
+        return latex(self)
 
     @cached_property
     def prior_scale(self) -> float:

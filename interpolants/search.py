@@ -9,22 +9,26 @@ takes over, fitted at 200 digits, up to where the measurement says that the form
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Expr, Integer, LessThan, Piecewise, Symbol, piecewise_fold, true
+from sympy import Expr, Integer, LessThan, Piecewise, StrictLessThan, Symbol, piecewise_fold, true
 
+from interpolants.budget import within
 from interpolants.drafts import Draft, Piece
 from interpolants.endpoints import fit
 from interpolants.measure import Domain, Exact, ulp_errors
 from interpolants.printing import PREAMBLE
-from interpolants.rewriting import forms
+from interpolants.rewriting import effort, forms
 from solvers.errors import explain
 
-__all__ = ["compile_body", "search"]
+__all__ = ["BUDGET", "compile_body", "search"]
 
 GOOD = 4.0
 """Within this many ulp, the simpler form is preferred to the more accurate one."""
@@ -32,15 +36,21 @@ GOOD = 4.0
 BUDGET = 16.0
 """A probe beyond this many ulp counts as bad."""
 
+IMPATIENCE, PATIENCE = 2.0, 30.0
+"""The seconds in which forms are looked for, cheap ones and costly ones each: at first use, and before shipping."""
 
-def search(expression: Expr, symbol: Symbol, domain: Domain, floor: float) -> tuple[Draft, float]:
-    """Return the pieces and the worst error met at the probes (ulp)."""
+ROUNDS = 4
+"""How often the times at which an audit found too large an error are added to the probes."""
+
+
+def search(expression: Expr, symbol: Symbol, domain: Domain, floor: float, audit: int) -> tuple[Draft, float]:
+    """Return the pieces and the worst error met at the probes and at ``audit`` random times (ulp)."""
     if expression.has(Piecewise):
-        return _branches(expression, symbol, domain, floor)
+        return _branches(expression, symbol, domain, floor, audit)
     exact = Exact(expression, symbol, domain)
     if exact.is_zero:
         return _single(exact, Integer(0)), 0.0
-    return _search(exact, floor)
+    return _search(exact, floor, audit)
 
 
 def compile_body(body: str, symbol: str, module: ModuleType, style: str) -> Callable[[Any], Any]:
@@ -59,31 +69,31 @@ class _Trial:
     form: Expr
     errors: NDArray[np.float64]
 
+    @cached_property
+    def effort(self) -> int:
+        """The cost of evaluation."""
+        return effort(self.form)
+
     def cost(self, half: slice) -> tuple[int, int, bool, int, float]:
         """Fewest bad probes, then within budget, then simplest, then most accurate."""
         errors = np.minimum(self.errors[half], 1e30)
         worst = float(errors.max())
         magnitude = 0 if worst <= BUDGET else int(np.ceil(np.log10(worst / BUDGET)))
-        return int((errors > BUDGET).sum()), magnitude, worst > GOOD, int(self.form.count_ops()), worst
+        return int((errors > BUDGET).sum()), magnitude, worst > GOOD, self.effort, worst
 
 
-def _search(exact: Exact, floor: float) -> tuple[Draft, float]:
-    middle = len(exact.probes) // 2 + 1
-    everywhere, left, right = slice(None), slice(0, middle), slice(middle, None)
-    trials: list[_Trial] = []
-    for thorough in (False, True):
-        trials += _trials(exact, floor, thorough)
-        whole = min(trials, key=lambda trial: trial.cost(everywhere))
-        if whole.errors.max() <= BUDGET:
+def _search(exact: Exact, floor: float, audit: int) -> tuple[Draft, float]:
+    """Search until a seeded sample of ``audit`` other times is within budget too; what fails joins the probes."""
+    patient = audit > 0
+    best, error = _at_probes(exact, floor, patient)
+    for seed in range(ROUNDS if audit else 0):
+        points = exact.random_probes(audit, seed)
+        errors = errors_at(best, exact, points, floor)
+        error = max(error, float(errors.max(initial=0.0)))
+        if error <= BUDGET or not (errors > BUDGET).any():
             break
-    best, error = _single(exact, whole.form), float(whole.errors.max())
-    if error > BUDGET and exact.bounded:
-        best_left = min(trials, key=lambda trial: trial.cost(left))
-        best_right = min(trials, key=lambda trial: trial.cost(right))
-        split = _assemble(exact, best_left, best_right)
-        split_error = float(measure(split, exact, floor).max())
-        if split_error < error / 2:
-            best, error = split, split_error
+        exact.refine(points[np.argsort(errors)[-16:]])
+        best, error = _at_probes(exact, floor, patient)
     if np.isinf(error) and exact.bounded:
         remedy = "simplify the expression, or write it without the singularity at the end of its domain"
         received = str(exact.expression)
@@ -91,17 +101,42 @@ def _search(exact: Exact, floor: float) -> tuple[Draft, float]:
     return best, error
 
 
-def _branches(expression: Expr, symbol: Symbol, domain: Domain, floor: float) -> tuple[Draft, float]:
+def _at_probes(exact: Exact, floor: float, patient: bool) -> tuple[Draft, float]:
+    """Return the best form, or the best two and expansions at the ends; the impatient simplify only if they must."""
+    trials: list[_Trial] = []
+    found: list[tuple[Draft, float]] = []
+    for thorough in (False, True):
+        trials += _trials(exact, floor, thorough, PATIENCE if patient else IMPATIENCE)
+        found += _drafts(exact, trials, floor, thorough or not patient)
+        if min(error for _, error in found) <= BUDGET:
+            break
+    return next((pair for pair in found if pair[1] <= BUDGET), min(found, key=lambda pair: pair[1]))
+
+
+def _drafts(exact: Exact, trials: list[_Trial], floor: float, split: bool) -> Iterator[tuple[Draft, float]]:
+    middle = len(exact.probes) // 2 + 1
+    everywhere, left, right = slice(None), slice(0, middle), slice(middle, None)
+    whole = min(trials, key=lambda trial: trial.cost(everywhere))
+    yield _single(exact, whole.form), float(whole.errors.max())
+    if split and whole.errors.max() > BUDGET and exact.bounded:
+        best_left = min(trials, key=lambda trial: trial.cost(left))
+        best_right = min(trials, key=lambda trial: trial.cost(right))
+        draft = _assemble(exact, best_left, best_right)
+        yield draft, float(measure(draft, exact, floor).max())
+
+
+def _branches(expression: Expr, symbol: Symbol, domain: Domain, floor: float, audit: int) -> tuple[Draft, float]:
     """Lower every branch of a Piecewise on its own interval; conditions are upper ends, in increasing order."""
     start, error = domain[0], 0.0
     pieces: list[Piece] = []
     points: tuple[tuple[float, float], ...] = ()
     for branch, condition in piecewise_fold(expression).args:
         stop = domain[1] if condition == true else condition.rhs
-        if condition != true and not (isinstance(condition, LessThan) and condition.lhs == symbol and stop.is_number):
+        upper_end = isinstance(condition, (LessThan, StrictLessThan)) and condition.lhs == symbol and stop.is_number
+        if condition != true and not upper_end:
             remedy = "write Piecewise((first, t <= a), (second, t <= b), (last, True))"
             raise ValueError(explain("branches that end at numbers, in order", str(condition), remedy))
-        part, part_error = search(branch, symbol, (start, stop), floor)
+        part, part_error = search(branch, symbol, (start, stop), floor, audit)
         pieces += part.pieces
         error, start = max(error, part_error), stop
         points += tuple(point for point in part.points if point[0] in (float(domain[0]), float(domain[1])))
@@ -116,7 +151,16 @@ def _single(exact: Exact, form: Expr) -> Draft:
     return Draft(exact.symbol, exact.domain, (Piece(exact.domain[1], form),), _points(exact))
 
 
-def _trials(exact: Exact, floor: float, thorough: bool) -> Iterator[_Trial]:
+def _trials(exact: Exact, floor: float, thorough: bool, seconds: float) -> list[_Trial]:
+    """Measure every form that turns up within the time budget, and at least the first."""
+    measured = _measured(exact, floor, thorough)
+    trials = list(islice(measured, 1))
+    with suppress(TimeoutError):
+        within(seconds, lambda: trials.extend(measured))
+    return trials
+
+
+def _measured(exact: Exact, floor: float, thorough: bool) -> Iterator[_Trial]:
     for form in forms(exact.expression, thorough=thorough):
         try:
             yield _Trial(form, measure(_single(exact, form), exact, floor))
@@ -127,13 +171,25 @@ def _trials(exact: Exact, floor: float, thorough: bool) -> Iterator[_Trial]:
 def measure(draft: Draft, exact: Exact, floor: float) -> NDArray[np.float64]:
     """Return the worse of the float64 and float32 errors, in ulp, at [left end, probes…, right end]."""
     compiled = compile_body(draft.array, str(draft.symbol), np, "array")
-    worst = np.zeros(len(exact.probes) + len(exact.ends))
+    at_ends = np.zeros(len(exact.ends))
     with np.errstate(all="ignore"):
         for dtype in (np.float64, np.float32):
-            inner = ulp_errors(compiled(exact.probes.astype(dtype)), exact.values, floor=floor) / exact.allowance
-            at_ends = [_end_error(compiled(np.asarray([end.time], dtype))[0], end.limit) for end in exact.ends]
-            errors = np.concatenate([at_ends[:1], inner, at_ends[1:]])
-            worst = np.maximum(worst, errors)
+            errors = [_end_error(compiled(np.asarray([end.time], dtype))[0], end.limit) for end in exact.ends]
+            at_ends = np.maximum(at_ends, errors)
+    inner = errors_at(draft, exact, exact.probes, floor)
+    return np.concatenate([at_ends[:1], inner, at_ends[1:]])
+
+
+def errors_at(draft: Draft, exact: Exact, points: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+    """Return the worse of the float64 and float32 errors, in ulp, at times inside the domain."""
+    compiled = compile_body(draft.array, str(draft.symbol), np, "array")
+    worst = np.zeros(len(points))
+    values = exact.values(points)
+    with np.errstate(all="ignore"):
+        for dtype in (np.float64, np.float32):
+            worst = np.maximum(worst, ulp_errors(compiled(points.astype(dtype)), values, floor=floor))
+    doubtful = worst > GOOD
+    worst[doubtful] = np.maximum(GOOD, worst[doubtful] / exact.allowance(points[doubtful]))
     return worst
 
 

@@ -14,7 +14,7 @@ from interpolants.lowering import write_table
 from interpolants.measure import Domain
 from interpolants.prediction import PREDICTIONS, conversion
 from interpolants.schedule import Schedule
-from interpolants.schedules import BUILT_IN, FAMILIES
+from interpolants.schedules import BUILT_IN, PAPER
 from interpolants.symbols import t
 
 __all__ = ["expressions"]
@@ -23,13 +23,13 @@ Entry = tuple[Expr, Symbol, Domain, float]
 
 
 def expressions() -> Iterator[Entry]:
-    """Yield the quantities of every schedule, and the conversions, exact targets and usual drifts of the built-ins."""
-    for name, make in (BUILT_IN | FAMILIES).items():
+    """Yield the quantities of every schedule, and the conversions, exact targets and usual drifts of the paper's."""
+    for name, make in BUILT_IN.items():
         schedule = make()
         for quantity, expression in schedule.expressions.items():
             yield expression, t, schedule.exact_domain, 1.0 if quantity == "log_snr" else 0.0
         found: set[Expr] = set()
-        if name in BUILT_IN:
+        if name in PAPER:
             found = {*_marginals(schedule), *_conversions(schedule), *_drifts(schedule)}
         for expression in sorted(found, key=str):
             yield expression, t, schedule.exact_domain, 0.0

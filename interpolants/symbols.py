@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import sympy
-from sympy import Expr, Float, I, Rational, Symbol
-from sympy.core.function import AppliedUndef
+from sympy import Abs, Expr, Float, I, Piecewise, Rational, Symbol
+from sympy.core.function import Application, AppliedUndef
 
+from interpolants.printing import FUNCTIONS
 from solvers.errors import explain
 
 __all__ = ["L", "canonical", "derivative", "parse", "t"]
@@ -55,11 +56,44 @@ def canonical(expression: object, what: str, symbol: Symbol = t) -> Expr:
         raise ValueError(
             explain(f"known functions in {what}", ", ".join(undefined), "use functions that sympy defines")
         )
+    result = _in_known_functions(result, what)
     if free:
         result = result.xreplace({free[0]: symbol})
     if result.has(I, sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
         raise ValueError(explain(f"a finite real expression for {what}", str(result), "keep it real and finite"))
     return result.xreplace({value: _exact(value) for value in result.atoms(Float)})
+
+
+_RECIPROCALS = {
+    sympy.sec: sympy.cos,
+    sympy.csc: sympy.sin,
+    sympy.cot: sympy.tan,
+    sympy.sech: sympy.cosh,
+    sympy.csch: sympy.sinh,
+    sympy.coth: sympy.tanh,
+}
+
+
+def _in_known_functions(expression: Expr, what: str) -> Expr:
+    """Write sec, csc, … and the absolute value of a straight line with the functions that every library has."""
+    for reciprocal, function in _RECIPROCALS.items():
+        expression = expression.replace(reciprocal, lambda x, function=function: 1 / function(x))
+    expression = expression.replace(Abs, _bent)
+    found = {node.func.__name__ for node in expression.atoms(Application) if isinstance(node, Expr)}
+    unknown = sorted(found - {*FUNCTIONS, "Piecewise"})
+    if unknown:
+        remedy = f"use {', '.join(FUNCTIONS)}, sqrt, Piecewise; or Schedule.from_callables"
+        raise ValueError(explain(f"functions with a numerical implementation in {what}", ", ".join(unknown), remedy))
+    return expression
+
+
+def _bent(line: Expr) -> Expr:
+    """Return the absolute value of a line as two branches, whose derivative is no distribution."""
+    if len(line.free_symbols) != 1 or not line.is_polynomial() or sympy.degree(line) != 1:
+        return Abs(line)
+    (symbol,) = line.free_symbols
+    falling = line if line.coeff(symbol, 1).is_negative else -line
+    return Piecewise((falling, symbol <= sympy.solve(line, symbol)[0]), (-falling, True))
 
 
 def derivative(expression: Expr) -> Expr:
@@ -78,7 +112,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 }
 _FUNCTIONS = (
     *("sqrt", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh"),
-    *("atanh", "Abs", "sign", "Max", "Min", "erf", "erfinv"),
+    *("atanh", "Abs", "sec", "csc", "cot"),
 )
 _LARGEST_POWER = 1000
 _LONGEST_TEXT = 4000

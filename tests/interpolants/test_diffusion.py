@@ -10,6 +10,7 @@ from mpmath import mpf
 
 from interpolants import GVP, VP, Linear, t
 from interpolants import diffusion as w
+from interpolants.schedules import TrigFlow
 from tests.support.precision import sensitivity, ulps, value
 from tests.support.strategies import cases, choices, interior, law, many
 from tests.support.zoo import CASES, CHOICES
@@ -103,3 +104,12 @@ def test_factor_of_two():
     assert abs(w.KL().of(VP(0.1, 20))(0.5) - 10.05) < 1e-14
     assert w.Sigma().of(Linear())(0.25) == 0.25
     assert w.Ramp().of(VP())(0.25) == 0.25
+
+
+def test_other_domains_have_their_own_unit():
+    """On [0, π/2] sin² vanishes at both ends, the ramp ends at 1, and the decreasing one goes from 0 to 1."""
+    schedule = TrigFlow()
+    lo, hi = schedule.domain
+    for choice, ends in ((w.SinSquared(), (0.0, 0.0)), (w.Ramp(), (0.0, 1.0)), (w.Decreasing(), (0.0, 1.0))):
+        assert [choice.of(schedule)(end) for end in (lo, hi)] == pytest.approx(ends, abs=1e-15)
+    assert w.SinSquared().of(schedule)(hi / 2) == pytest.approx(1.0)

@@ -7,62 +7,9 @@ from mpmath import mpf
 from scipy.integrate import solve_ivp
 
 from interpolants import Gaussian, Path, certify
-from interpolants.schedules import FAMILIES, by_name
+from interpolants.schedules import by_name
+from tests.support.papers import FAMILIES
 
-S = mpmath.mpf
-
-
-def sig(z):
-    return 1 / (1 + mpmath.exp(-z))
-
-
-def vp(noise):
-    return lambda x: mpmath.exp(-noise(x) / 2), lambda x: mpmath.sqrt(-mpmath.expm1(-noise(x)))
-
-
-def linear_rate(x):
-    return x / 10 + S("9.95") * x**2
-
-
-def cosine(x):
-    offset = S("0.008")
-    return mpmath.cos((x + offset) / (1 + offset) * mpmath.pi / 2) / mpmath.cos(offset / (1 + offset) * mpmath.pi / 2)
-
-
-def jabri(x):
-    return (sig(-(-3 + 6 * x)) - sig(S(-3))) / (sig(S(3)) - sig(S(-3)))
-
-
-def laplace_snr(x):
-    return -S("0.5") * mpmath.sign(S("0.5") - x) * mpmath.log(1 - 2 * abs(x - S("0.5")))
-
-
-def normalised(x):
-    return (sig(5 * (1 - 2 * x)) - sig(S(-5))) / (sig(S(5)) - sig(S(-5)))
-
-
-def turned(rho):
-    return lambda x: rho(x) * mpmath.cos(mpmath.pi * x / 2) * 2, lambda x: rho(x) * mpmath.sin(mpmath.pi * x / 2)
-
-
-PAPERS = {
-    "flow-matching": (lambda x: 1 - x, lambda x: 1 - (1 - S("0.0001")) * (1 - x)),
-    "trigflow": (mpmath.cos, lambda x: mpmath.sin(x) / 2),
-    "cosine": (cosine, lambda x: mpmath.sqrt(1 - cosine(x) ** 2)),
-    "constant-vp": vp(lambda x: 10 * x),
-    "sub-vp": (lambda x: mpmath.exp(-linear_rate(x) / 2), lambda x: 1 - mpmath.exp(-linear_rate(x))),
-    "ve": (lambda x: S(1), lambda x: S("0.01") * S(5000) ** x),
-    "edm": (lambda x: S(1), lambda x: x),
-    "sigmoid": (normalised, lambda x: 1 - normalised(x)),
-    "raw-sigmoid": (lambda x: sig(5 * (1 - 2 * x)), lambda x: 1 - sig(5 * (1 - 2 * x))),
-    "sigmoid-vp": (lambda x: mpmath.sqrt(jabri(x)), lambda x: mpmath.sqrt(1 - jabri(x))),
-    "laplace": (lambda x: mpmath.sqrt(sig(laplace_snr(x))), lambda x: mpmath.sqrt(sig(-laplace_snr(x)))),
-    "power": (lambda x: 1 - x, lambda x: x**2),
-    "superellipse": (lambda x: mpmath.sqrt(1 - x**2), lambda x: x),
-    "follmer": (lambda x: 1 - x, lambda x: mpmath.sqrt(x * (2 - x))),
-    "kinetic-optimal": turned(lambda x: (1 - x) / 2 + x),
-    "lipschitz-optimal": turned(lambda x: S("0.25") ** ((1 - x) / 2)),
-}
 NOT_FROM_THE_DATA = {"flow-matching", "ve", "raw-sigmoid"}
 every = pytest.mark.parametrize("name", FAMILIES)
 # Sympy takes a minute over the powers of Laplace; the first tier leaves that to the second.
@@ -85,9 +32,9 @@ def ulps(got, truth, dtype, slope, distance):
     return float(abs(mpf(float(got)) - truth) / (unit * mpf(float(np.finfo(dtype).eps))))
 
 
-def test_every_family_has_its_paper():
-    """The list of formulas here and the list of families are the same."""
-    assert set(PAPERS) == set(FAMILIES)
+def formulas(name):
+    """Return the paper's α and σ at the published parameters."""
+    return FAMILIES[name].formulas(**FAMILIES[name].defaults)
 
 
 @every
@@ -97,7 +44,7 @@ def test_values_and_derivatives(name, dtype):
     schedule = by_name(name)
     budget = 64 if name == "ve" else 16
     with mpmath.workdps(80):
-        for what, function in zip(("alpha", "sigma"), PAPERS[name], strict=True):
+        for what, function in zip(("alpha", "sigma"), formulas(name), strict=True):
             for time in times(schedule):
                 x = mpf(float(time))
                 step = mpf(10) ** -30 * min(x, mpf(schedule.domain[1]) - x)
@@ -134,7 +81,7 @@ def test_the_exact_velocity_transports_the_marginals(name):
     path = Path(schedule, Gaussian([0.0], 0.3))
     lo, hi = schedule.domain
     start, stop = lo + 0.95 * (hi - lo), lo + 0.05 * (hi - lo)
-    alpha, sigma = PAPERS[name]
+    alpha, sigma = formulas(name)
     with mpmath.workdps(30):
         ends = [float(alpha(mpf(x)) ** 2 * mpf("0.3") + sigma(mpf(x)) ** 2) for x in (start, stop)]
     one = np.ones((1, 1))

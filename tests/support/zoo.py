@@ -1,7 +1,8 @@
 """Everything the laws run over: schedules with independent 60-digit oracles, predictions, choices of w, targets.
 
 The oracles are written out by hand in mpmath, derivatives included; nothing here reads an expression of the library.
-``test_lowering_oracle`` checks the derivatives against numerical differentiation, and the list against BUILT_IN.
+``test_lowering_oracle`` checks the derivatives against numerical differentiation, and the list against
+PAPER; ``papers`` has the other schedules.
 """
 
 from __future__ import annotations
