@@ -1,15 +1,12 @@
 """Tables that are computed while the documentation is built, so that they cannot disagree with the code.
 
 Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``methods``,
-``consistency-tests``, ``certificate-example``, and from files that scripts write and tests keep fresh, ``formulas``
-and ``precision``.
+``consistency-tests`` and ``certificate-example``.
 """
 
 from __future__ import annotations
 
 import ast
-import csv
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,8 +28,6 @@ from interpolants.schedules import PAPER, by_name
 from interpolants.symbols import t
 
 ROOT = Path(__file__).resolve().parents[1]
-FORMULAS = ROOT / "docs" / "formulas.json"
-PRECISION = ROOT / "benchmarks" / "results" / "precision.csv"
 SYMBOLS = {
     "alpha": r"\alpha",
     "sigma": r"\sigma",
@@ -250,55 +245,6 @@ class ConsistencyTests(Generated):
         return result or [nodes.paragraph("", "No file of the suite is present in this checkout.")]
 
 
-class Formulas(Generated):
-    """A section per schedule: its quantities with their limits and, for the paper's, its conversions."""
-
-    sources = ("docs/formulas.json",)
-
-    def build(self) -> list[nodes.Node]:
-        return [_formula_section(name, found) for name, found in json.loads(FORMULAS.read_text()).items()]
-
-
-def _formula_section(name: str, found: dict[str, Any]) -> nodes.section:
-    section = nodes.section(ids=[nodes.make_id(f"formulas-{name}")], names=[f"formulas-{name}"])
-    section += nodes.title("", by_name(name).name)
-    rows = [(math(symbol), math(formula), math(lo), math(hi)) for symbol, formula, lo, hi in found["quantities"]]
-    section += table(("quantity", "formula", "at the data end", "at the noise end"), rows)
-    if "conversions" in found:
-        section += nodes.paragraph("", "Conversions, A x + B p:")
-        pairs = [(f"{source} → {to}", math(a), math(b)) for source, to, (a, b) in found["conversions"]]
-        section += table(("conversion", math("A"), math("B")), pairs)
-    return section
-
-
-class Precision(Generated):
-    """A table per schedule: the worst error of every quantity in every backend and type, and the time of the worst."""
-
-    sources = ("benchmarks/results/precision.csv",)
-
-    def build(self) -> list[nodes.Node]:
-        with PRECISION.open() as file:
-            rows = list(csv.DictReader(file))
-        result: list[nodes.Node] = []
-        for name in dict.fromkeys(row["schedule"] for row in rows):
-            section = nodes.section(ids=[nodes.make_id(f"precision-{name}")], names=[f"precision-{name}"])
-            section += nodes.title("", name)
-            section += _precision_table([row for row in rows if row["schedule"] == name])
-            result.append(section)
-        return result
-
-
-def _precision_table(rows: list[dict[str, str]]) -> nodes.table:
-    columns = list(dict.fromkeys((row["backend"], row["dtype"]) for row in rows))
-    cells = {(row["quantity"], row["backend"], row["dtype"]): row for row in rows}
-    body = []
-    for quantity in dict.fromkeys(row["quantity"] for row in rows):
-        found = [cells[quantity, *column] for column in columns]
-        worst = max(found, key=lambda row: float(row["ulp"]))
-        body.append((math(SYMBOLS[quantity]), *(f"{float(row['ulp']):.1f}" for row in found), worst["time"]))
-    return table(("quantity", *(f"{backend} {dtype[-2:]}" for backend, dtype in columns), "worst at t ="), body)
-
-
 def _first_paragraph(node: ast.Module | ast.FunctionDef) -> str:
     return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
 
@@ -317,8 +263,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("reverse-sdes", ReverseSDEs),
         ("methods", Methods),
         ("consistency-tests", ConsistencyTests),
-        ("formulas", Formulas),
-        ("precision", Precision),
         ("certificate-example", CertificateExample),
     ):
         app.add_directive(name, directive)

@@ -8,7 +8,7 @@ combination is finite and the result is ±inf, not inf − inf.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from sympy import Expr, Integer, nsimplify, together
@@ -37,26 +37,21 @@ class Combination:
         b = self.schedule.coefficient(self.B, f"the factor of the prediction in {self.label}")
         return a, b
 
-    @cached_property
+    @property
     def poles(self) -> tuple[float, ...]:
-        """Times at which A or B is infinite."""
+        """Times at which A or B is infinite; training can move them."""
         a, b = self.coefficients
         return tuple(sorted({*a.poles, *b.poles}))
 
-    @cached_property
+    @property
     def _factored(self) -> tuple[Coefficient, Coefficient, Coefficient] | None:
         """The common pole g of A and B, and A/g and B/g; None where they have no power-law pole in common."""
-        common = Integer(1)
-        for a, b in zip(self.coefficients[0].ends, self.coefficients[1].ends):
-            if a.is_pole and b.is_pole and a.order < 0 and b.order < 0:
-                lo, hi = self.schedule.exact_domain
-                distance = t - lo if a.time == self.schedule.domain[0] else hi - t
-                common *= distance ** nsimplify(min(a.order, b.order))
-        if common == 1:
+        ends = zip(self.coefficients[0].ends, self.coefficients[1].ends)
+        both = tuple(a.is_pole and b.is_pole and a.order < 0 and b.order < 0 for a, b in ends)
+        if not any(both):
             return None
-        label = f"an inner factor of {self.label}"
-        inner = (self.schedule.coefficient(together(part / common), label) for part in (self.A, self.B))
-        return self.schedule.coefficient(common, f"the pole of {self.label}"), *inner  # type: ignore[return-value]
+        orders = tuple(min(c.ends[which].order for c in self.coefficients) * both[which] for which in (0, 1))
+        return _factored(self, orders)
 
     @cached_property
     def is_prediction(self) -> bool:
@@ -77,6 +72,16 @@ class Combination:
         if self.A == 0:
             return pad(b(time), x) * prediction
         return pad(a(time), x) * x + pad(b(time), x) * prediction
+
+
+@lru_cache(maxsize=1024)
+def _factored(combination: Combination, orders: tuple[float, ...]) -> tuple[Coefficient, Coefficient, Coefficient]:
+    """Take the powers of the distances to the ends out of A and B."""
+    schedule, (lo, hi) = combination.schedule, combination.schedule.exact_domain
+    common = (t - lo) ** nsimplify(orders[0]) * (hi - t) ** nsimplify(orders[1])
+    label = f"an inner factor of {combination.label}"
+    inner = (schedule.coefficient(together(part / common), label) for part in (combination.A, combination.B))
+    return schedule.coefficient(common, f"the pole of {combination.label}"), *inner  # type: ignore[return-value]
 
 
 def solve_row(schedule: Schedule, wanted: tuple[Expr, Expr], given: tuple[Expr, Expr], label: str) -> Combination:

@@ -11,6 +11,7 @@ choice among them is made by measured error (:mod:`interpolants.lowering`).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 
@@ -19,13 +20,15 @@ from sympy import Add, Dummy, Expr, Function, Integer, Pow, Rational, cos, cosh,
 from sympy.codegen.cfunctions import expm1, log1p
 from sympy.simplify.fu import TR8, TR9, hyper_as_trig
 
-__all__ = ["cospi", "effort", "forms", "held", "sinpi", "stable"]
+__all__ = ["cospi", "effort", "factored", "forms", "held", "sinpi", "stable"]
 
 sinpi = Function("sinpi", real=True)
 cospi = Function("cospi", real=True)
 
 LARGEST_POWER = 12
 """Sympy factors a polynomial of degree 1e16 until somebody stops it."""
+
+_RATIOS = [sign * Rational(ratio) for ratio in ("1", "2", "1/2", "3", "3/2", "4", "1/4") for sign in (1, -1)]
 
 held = Function("held", real=True)
 """A product of a number and a sum that sympy would multiply out: 5·(1 − t) is exact near 1, 5 − 5·t is not."""
@@ -54,6 +57,8 @@ def _rearrangements(expression: Expr) -> Iterator[Expr]:
     yield expression
     short, back = _name_exponentials(expression)
     yield from (form.xreplace(back) for form in _algebra(short))
+    powers = {name for name, whole in back.items() if whole.is_Pow}
+    yield from (form.xreplace(back) for form in _quotients(short, powers))
     shorter, roots = _name_roots(short)
     if roots:
         yield from (form.xreplace(roots).xreplace(back) for form in _algebra(shorter))
@@ -93,6 +98,13 @@ def _algebra(expression: Expr) -> Iterator[Expr]:
     yield sympy.factor(sympy.radsimp(together))
 
 
+def _quotients(expression: Expr, names: set[Expr]) -> Iterator[Expr]:
+    """Divide both sides of a fraction by the power of a base that is common at its zero: t/Q is a power again."""
+    above, below = sympy.fraction(sympy.together(expression))
+    for name in sorted(names & below.free_symbols, key=str):
+        yield sympy.expand(above / name) / sympy.factor(sympy.expand(below / name))
+
+
 def _one_logarithm(expression: Expr) -> Expr:
     r"""Write :math:`\sum_i g n_i \log a_i + b` with whole :math:`n_i` as :math:`g\log\prod_i a_i^{n_i} + b`."""
     nodes = sorted(expression.atoms(log), key=sympy.default_sort_key)
@@ -129,6 +141,27 @@ def _name_exponentials(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
         else:
             name = Dummy("E", positive=True)
             there[node], back[name] = name, node
+    short, powers = _name_powers(expression.xreplace(there))
+    return short, back | {name: power.xreplace(back) for name, power in powers.items()}
+
+
+def _name_powers(expression: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """Write powers with many digits by one positive symbol per base.
+
+    Sympy would take ``t**1.32781`` for the 132781st power of a root of t, and a list of all smaller ones into memory.
+    """
+    there: dict[Expr, Expr] = {}
+    back: dict[Expr, Expr] = {}
+    nodes = [node for node in expression.atoms(Pow) if node.exp.is_Rational and node.exp.q > LARGEST_POWER]
+    for node in sorted(nodes, key=sympy.default_sort_key):
+        for (name, known), ratio in itertools.product(back.items(), _RATIOS):
+            rest = node.exp - ratio * known.exp
+            if known.base == node.base and rest.q <= LARGEST_POWER:
+                there[node] = name**ratio * node.base**rest
+                break
+        else:
+            name = Dummy("Q", positive=True)
+            there[node], back[name] = name, node
     return expression.xreplace(there), back
 
 
@@ -150,6 +183,12 @@ def _simplifications(expression: Expr) -> Iterator[Expr]:
     simple = sympy.simplify(short)
     yield simple.xreplace(back)
     yield sympy.radsimp(simple).xreplace(back)
+
+
+def factored(expression: Expr) -> Expr:
+    """Factor a sum of fractions."""
+    short, back = _name_powers(expression)
+    return sympy.factor(sympy.together(short)).xreplace(back)
 
 
 def stable(expression: Expr) -> Expr:
@@ -237,6 +276,6 @@ def _log1p(expression: Expr) -> Expr:
     """Take every logarithm from the distance of its argument to one: exact where the argument is close to 1."""
     swapped = {}
     for node in expression.atoms(log):
-        distance = stable(sympy.factor(sympy.together(_release(node.args[0]) - Integer(1))))
+        distance = stable(factored(_release(node.args[0]) - Integer(1)))
         swapped[node] = log1p(distance)
     return expression.xreplace(swapped)

@@ -10,9 +10,9 @@ with t = 0 data and t = 1 noise (Ma et al. 2024, arXiv 2401.08740, §2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sympy import Expr, log, oo
@@ -24,6 +24,9 @@ from interpolants.measure import Exact
 from interpolants.modules import module_source
 from interpolants.symbols import L, canonical, derivative, t
 from solvers.errors import explain
+
+if TYPE_CHECKING:
+    from interpolants.certify import Certificate
 
 __all__ = ["Coefficients", "Schedule"]
 
@@ -122,8 +125,6 @@ class Schedule:
             self._quantities[name] = found
         return found
 
-    _quantity = quantity
-
     def alpha(self, time: Any) -> Any:
         r"""Return :math:`\alpha_t`."""
         return self.quantity("alpha")(time)
@@ -184,6 +185,42 @@ class Schedule:
             "domain": [str(end) for end in self.exact_domain],
             "time_of_log_snr": None if self._inverse is None else str(self._inverse),
         }
+
+    def _certificate(self) -> Certificate | None:
+        """Return what a schedule without expressions measures itself; None leaves the proofs to :func:`certify`."""
+        return None
+
+    @staticmethod
+    def from_callables(
+        alpha: Callable[[Any], Any],
+        sigma: Callable[[Any], Any],
+        *,
+        name: str = "callables",
+        domain: Sequence[Any] = (0, 1),
+        check: bool = True,
+    ) -> Schedule:
+        r"""Return the schedule :math:`x_t = \alpha_t x_{\mathrm{data}} + \sigma_t\varepsilon` of two functions of time.
+
+        Functions of operators and sympy's functions are traced to an ordinary schedule. Others are measured: the
+        derivatives by forward-mode autodiff (torch, jax), a complex step, or finite differences, whichever agrees with
+        the functions; limits at the ends by extrapolation. :func:`certify` then says "measured" and never "proved".
+
+        Args:
+            alpha: :math:`\alpha_t`, elementwise in a number or an array (numpy, torch or jax): shape (n,) → (n,).
+            sigma: :math:`\sigma_t`, likewise.
+            name: what reports and figures call it.
+            domain: the times on which it is defined, data first.
+            check: refuse α ≠ 1 or σ ≠ 0 at the start, values ≤ 0 inside, and a log-SNR that does not decrease.
+
+        Raises:
+            TypeError: not functions, or not of numbers; ``to_dict`` and ``source`` of functions that were not traced.
+            ValueError: NaN, another shape than that of the times, a failed check.
+
+        References: Squire & Trapp (1998), SIAM Review 40, 110-112, for the complex step.
+        """
+        from interpolants.callables import from_callables
+
+        return from_callables(alpha, sigma, name=name, domain=domain, check=check)
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Schedule:

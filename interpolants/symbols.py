@@ -79,7 +79,8 @@ def _in_known_functions(expression: Expr, what: str) -> Expr:
     for reciprocal, function in _RECIPROCALS.items():
         expression = expression.replace(reciprocal, lambda x, function=function: 1 / function(x))
     expression = expression.replace(Abs, _bent)
-    found = {node.func.__name__ for node in expression.atoms(Application) if isinstance(node, Expr)}
+    nodes = [node for node in expression.atoms(Application) if isinstance(node, Expr)]
+    found = {node.func.__name__ for node in nodes if not hasattr(node, "_imp_")}  # a measured function has its own
     unknown = sorted(found - {*FUNCTIONS, "Piecewise"})
     if unknown:
         remedy = f"use {', '.join(FUNCTIONS)}, sqrt, Piecewise; or Schedule.from_callables"

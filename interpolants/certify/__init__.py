@@ -53,7 +53,7 @@ def certify(
     - *rounding*: the floating-point error of the generated coefficients. Forms that a search finds for a schedule of
       your own are kept on disk (``interpolants.disk``).
 
-    A schedule with a method ``_certificate()`` is asked for its own certificate, and the arguments are not used.
+    A schedule of functions gives its own certificate, of measurements, and the arguments are not used.
 
     Args:
         schedule: what to certify.
@@ -73,9 +73,8 @@ def certify(
             if name not in known:
                 expected = f"names out of {', '.join(known)}"
                 raise ValueError(explain(expected, repr(name), f"did you mean {closest(str(name), known)}?"))
-    own: Callable[[], Certificate] | None = getattr(schedule, "_certificate", None)
-    if own is not None:
-        return own()
+    if (measured := schedule._certificate()) is not None:
+        return measured
     positive = {f.name: f for f in signs(schedule)} if {"signs", "conversions"} & set(sections) else {}
     findings: list[Finding] = []
     for name, (section, _) in SECTIONS.items():

@@ -12,7 +12,7 @@ from sympy import Expr, Function, Interval, S, Symbol
 from interpolants.certify.certificate import Finding
 from interpolants.certify.proofs import attempt
 from interpolants.measure import Exact
-from interpolants.rewriting import forms
+from interpolants.rewriting import factored, forms
 from interpolants.schedule import Schedule
 from interpolants.symbols import t
 
@@ -67,7 +67,7 @@ def _prove_positive(expression: Expr, domain: tuple[Expr, Expr]) -> tuple[str, s
     for form in sorted([expression, *forms(expression, thorough=False)], key=lambda form: form.count_ops()):
         plain = form.replace(Function("sinpi"), lambda x: sympy.sin(sympy.pi * x))
         plain = plain.replace(Function("cospi"), lambda x: sympy.cos(sympy.pi * x))
-        moved, reason = attempt(partial(_factored, plain.subs(t, (hi + lo * z) / (1 + z))))
+        moved, reason = attempt(partial(factored, plain.subs(t, (hi + lo * z) / (1 + z))))
         if moved is not None and moved.is_positive:
             return f"every factor of {form} is positive", ""
         if "no proof in" in reason:
@@ -77,7 +77,3 @@ def _prove_positive(expression: Expr, domain: tuple[Expr, Expr]) -> tuple[str, s
     if zeros is S.EmptySet and expression.subs(t, (lo + hi) / 2).is_positive:
         return "no zero inside, positive in the middle", ""
     return "", reason or "sympy cannot decide"
-
-
-def _factored(expression: Expr) -> Expr:
-    return sympy.factor(sympy.together(expression))

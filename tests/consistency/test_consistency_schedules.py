@@ -105,4 +105,4 @@ def test_vp_kappa_is_half_beta(low, more, time):
 
     schedule = VP(low / 10, (low + more) / 10)
     exact = (low + more * mpf(time)) / 20
-    assert abs(schedule._quantity("kappa")(time) - exact) <= 32 * 2.0**-52 * exact
+    assert abs(schedule.quantity("kappa")(time) - exact) <= 32 * 2.0**-52 * exact

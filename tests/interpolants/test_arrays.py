@@ -124,8 +124,8 @@ def test_pole_error_names_the_quantity():
 def test_equal_schedules_share_compiled_code():
     """Two schedules with the same expressions use one lowered form and one coefficient."""
     first, second = Schedule("one", 1 - t**2, t**2), Schedule("one", 1 - t**2, t**2)
-    assert first._quantity("alpha") is second._quantity("alpha")
-    assert first._quantity("kappa").lowered is Schedule("two", 1 - t**2, t**2)._quantity("kappa").lowered
+    assert first.quantity("alpha") is second.quantity("alpha")
+    assert first.quantity("kappa").lowered is Schedule("two", 1 - t**2, t**2).quantity("kappa").lowered
     assert coefficient(1 - t, "a") is coefficient(1 - t, "a")
 
 

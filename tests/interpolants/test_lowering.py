@@ -1,5 +1,10 @@
 """Every coefficient is within its budget of an 80-digit value, at any time, in every arithmetic, and is never NaN."""
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
 import mpmath
 import numpy as np
 import pytest
@@ -12,6 +17,8 @@ from solvers import PoleError
 from tests.support.precision import value, worst
 from tests.support.strategies import SPECIAL_TIMES, law, many, times
 from tests.support.zoo import BUILT_INS, CASES, CHOICES, PREDICTIONS, kappa, row, solve_two, wronskian
+
+ROOT = Path(__file__).resolve().parents[2]
 
 every_case = pytest.mark.parametrize("case", CASES, ids=repr)
 built_in = pytest.mark.parametrize("case", BUILT_INS, ids=repr)
@@ -61,7 +68,7 @@ def test_quantities(case, name, points):
     """α and σ are within 4 ulp (16 for exponentials), the derived quantities within 16, log-SNR within 16u absolute."""
     budget = case.ulp if name in ("alpha", "sigma") else 16.0
     floor = 1.0 if name == "log_snr" else 0.0
-    coefficient = case.schedule._quantity(name)
+    coefficient = case.schedule.quantity(name)
     within(coefficient, lambda s: QUANTITIES[name](case, s), points, budget, floor)
 
 
@@ -71,7 +78,7 @@ def test_special_times(case, name):
     """The same at 0, 1, 1e-30, 1 − 2⁻²⁴ and 1 − 2⁻⁵³, where arrays have the signed infinity of the limit."""
     budget = case.ulp if name in ("alpha", "sigma") else 16.0
     floor = 1.0 if name == "log_snr" else 0.0
-    coefficient = case.schedule._quantity(name)
+    coefficient = case.schedule.quantity(name)
     within(coefficient, lambda s: QUANTITIES[name](case, s), SPECIAL_TIMES, budget, floor)
 
 
@@ -79,7 +86,7 @@ def test_special_times(case, name):
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_poles_are_the_infinite_limits(case, name):
     """A number at an end is an error exactly where the limit is infinite, and the limit elsewhere."""
-    coefficient = case.schedule._quantity(name)
+    coefficient = case.schedule.quantity(name)
     limits = {end: value(lambda s: QUANTITIES[name](case, s), end) for end in (0.0, 1.0)}
     assert coefficient.poles == tuple(end for end in (0.0, 1.0) if mpmath.isinf(limits[end]))
     for end in coefficient.poles:
@@ -133,3 +140,28 @@ def test_drift_coefficients(case, prediction, choice):
     points = [*SPECIAL_TIMES, 1e-12, 1e-3, 0.03, 0.1, 0.3, 0.62, 0.8, 0.97, 1 - 1e-6, 1 - 1e-9]
     for index, coefficient in enumerate(combination.coefficients):
         within(coefficient, oracle(index), points, 16.0)
+
+
+def test_exponents_with_many_digits():
+    """The score of (1 − t)^p, t^q with ten-digit p and q and a drift take less than 3 GB; the score is mpmath's."""
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
+from interpolants import Score, Velocity, certify, diffusion, reverse_sde
+from interpolants.prediction import conversion
+from interpolants.schedules.power import Power
+schedule = Power(1.3278123412, 0.7123451217)
+a, b = conversion(schedule, Velocity, Score).coefficients
+reverse_sde(schedule, print, diffusion.Sigma())  # its drift is 0/0 at the data end until powers are divided
+print(repr([[float(a(s)), float(b(s))] for s in (1e-9, 0.3, 0.9)]), certify(schedule).ok)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr[-1000:]
+    numbers, _, ok = run.stdout.strip().rpartition(" ")
+    p, q = mpmath.mpf("1.3278123412"), mpmath.mpf("0.7123451217")
+    for s, got in zip((1e-9, 0.3, 0.9), ast.literal_eval(numbers)):
+        s = mpmath.mpf(s)
+        sigma, rate = s**q, q / s + p / (1 - s)  # ε = (v − (α̇/α)x)/(σ(σ̇/σ − α̇/α))
+        wanted = (-p / (1 - s) / (sigma**2 * rate), -1 / (sigma**2 * rate))
+        assert all(abs(mine / theirs - 1) < 1e-14 for mine, theirs in zip(got, wanted))
+    assert ok == "True"
