@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sympy import Basic, Expr, Symbol
 
-from interpolants.lowering import Lowered, lower
+from interpolants.lowering import Lowered, lower, perfect
 from interpolants.measure import UNIT, Domain, End
 from interpolants.symbols import t
 from solvers.errors import PoleError, explain
@@ -73,6 +73,12 @@ class Coefficient:
     def lowered(self) -> Lowered:
         """The code that is evaluated, its measured error, and the limits at the ends."""
         return lower(self.expression, self.symbol, self._exact_domain, self._floor)
+
+    def perfect(self) -> Coefficient:
+        """Search thoroughly for better code, once per machine, and use it from now on."""
+        perfect(self.expression, self.symbol, self._exact_domain, self._floor)
+        self._compiled.clear()
+        return self
 
     def __call__(self, time: Any) -> Any:
         """Evaluate at ``time`` (or at a log-SNR, for an inverse)."""

@@ -13,17 +13,13 @@ import json
 import os
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from sympy import Expr, Symbol
 from sympy import __version__ as sympy_version
 
-from interpolants.lowering import Lowered, key, lower, recall, ships
-from interpolants.measure import Domain
-
-__all__ = ["folder", "searched"]
+__all__ = ["folder", "read", "write"]
 
 VARIABLE = "INTERPOLANTS_CACHE"
 MAKERS = ("drafts", "endpoints", "lowering", "measure", "printing", "rewriting", "search")
@@ -37,20 +33,24 @@ def folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "interpolants"
 
 
-def searched(expression: Expr, symbol: Symbol, domain: Domain, floor: float) -> Lowered:
-    """Return :func:`interpolants.lowering.lower`, from disk where it is there, and on disk afterwards."""
-    if ships(expression, domain, floor):
-        return lower(expression, symbol, domain, floor)
-    name = key(expression, domain, floor)
-    file = folder() / f"{hashlib.sha256(f'{version()} {name}'.encode()).hexdigest()[:32]}.json"
-    found = _read(file, name)
-    if found is not None:
-        recall(expression, domain, floor, found)
-        return lower(expression, symbol, domain, floor)
-    result = lower(expression, symbol, domain, floor)
+def read(name: str) -> dict[str, Any] | None:
+    """Return what was written under ``name`` by the same version, or None."""
+    if not folder().is_dir():
+        return None
+    try:
+        data = json.loads(_file(name).read_text(encoding="utf-8"))
+        if data["version"] == version() and data["key"] == name and isinstance(data["lowered"], dict):
+            return dict(data["lowered"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return None
+
+
+def write(name: str, lowered: dict[str, Any]) -> None:
+    """Keep ``lowered`` under ``name``, where the folder can be written."""
     with suppress(OSError):
-        _write(file, json.dumps({"version": version(), "key": name, "lowered": asdict(result)}))
-    return result
+        folder().mkdir(parents=True, exist_ok=True)
+        _replace(_file(name), json.dumps({"version": version(), "key": name, "lowered": lowered}))
 
 
 @cache
@@ -62,19 +62,12 @@ def version() -> str:
     return digest.hexdigest()
 
 
-def _read(file: Path, name: str) -> Lowered | None:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        if data["version"] != version() or data["key"] != name:
-            return None
-        return Lowered.from_dict(data["lowered"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+def _file(name: str) -> Path:
+    return folder() / f"{hashlib.sha256(f'{version()} {name}'.encode()).hexdigest()[:32]}.json"
 
 
-def _write(file: Path, text: str) -> None:
+def _replace(file: Path, text: str) -> None:
     """Write beside the file and rename: a reader sees all of it or nothing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:

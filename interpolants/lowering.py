@@ -2,7 +2,8 @@ r"""From a sympy expression to functions that are right to a few ulp.
 
 What :mod:`interpolants.search` finds is plain text and numbers, a :class:`Lowered`. Those of the built-in schedules
 ship in ``lowered.json``, so that no sympy work is done for them; ``python -m interpolants.shipping`` writes that file
-anew, and tests measure its code again. Ends where the expression itself is infinite stay infinite: a host
+anew, and tests measure its code again. For others the first use searches briefly, and ``certify`` thoroughly, which
+stays on disk (:mod:`interpolants.disk`). Ends where the expression itself is infinite stay infinite: a host
 number there is an error, an array gets ±inf, nothing gets NaN.
 """
 
@@ -18,10 +19,11 @@ from typing import Any
 
 from sympy import Expr, Symbol
 
+from interpolants import disk
 from interpolants.measure import Domain, End, Exact
 from interpolants.search import compile_body, search
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "lower", "perfect"]
 
 TABLE = Path(__file__).with_name("lowered.json")
 
@@ -73,8 +75,30 @@ def lower(expression: Expr, symbol: Symbol, domain: Domain, floor: float = 0.0) 
 
     ``floor`` makes the error absolute below that magnitude (1 for a log-SNR, which crosses zero).
     """
-    shipped = _shipped().get(key(expression, domain, floor))
-    return fresh(expression, symbol, domain, floor) if shipped is None else Lowered.from_dict(shipped)
+    known = _known(key(expression, domain, floor))
+    return fresh(expression, symbol, domain, floor) if known is None else known
+
+
+def perfect(expression: Expr, symbol: Symbol, domain: Domain, floor: float = 0.0) -> Lowered:
+    """Search with an audit what neither ships nor is on disk, and keep it: what :func:`lower` returns from now on."""
+    name = key(expression, domain, floor)
+    known = _known(name)
+    if known is not None:
+        return known
+    found = fresh(expression, symbol, domain, floor, AUDIT)
+    _shipped()[name] = asdict(found)
+    disk.write(name, asdict(found))
+    lower.cache_clear()
+    return found
+
+
+def _known(name: str) -> Lowered | None:
+    """Return what ships under a key, or what an earlier :func:`perfect` left on disk."""
+    found = _shipped().get(name) or disk.read(name)
+    try:
+        return None if found is None else Lowered.from_dict(found)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def fresh(expression: Expr, symbol: Symbol, domain: Domain, floor: float, audit: int = 0) -> Lowered:
@@ -93,16 +117,6 @@ def key(expression: Expr, domain: Domain, floor: float) -> str:
 def _shipped() -> dict[str, dict[str, Any]]:
     table: dict[str, dict[str, Any]] = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     return table
-
-
-def recall(expression: Expr, domain: Domain, floor: float, found: Lowered) -> None:
-    """Let :func:`lower` return ``found`` from now on, where nothing ships."""
-    _shipped().setdefault(key(expression, domain, floor), asdict(found))
-
-
-def ships(expression: Expr, domain: Domain, floor: float) -> bool:
-    """Whether :func:`lower` needs no search."""
-    return key(expression, domain, floor) in _shipped()
 
 
 def write_table(expressions: list[tuple[Expr, Symbol, Domain, float]]) -> None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sympy import cosh, exp, sinh, tanh
 
 from interpolants.certify.certificate import Finding
-from interpolants.disk import searched
 from interpolants.measure import Exact, ulp_errors
 from interpolants.schedule import Schedule
 from interpolants.symbols import t
@@ -33,8 +32,8 @@ def rounding(schedule: Schedule, backends: tuple[str, ...]) -> Finding:
     statement = "coefficients within their budget of ulp"
     rows: list[dict[str, Any]] = []
     try:
-        for name, expression in schedule.expressions.items():
-            searched(expression, t, schedule.exact_domain, _floor(name))
+        for name in schedule.expressions:
+            schedule.quantity(name).perfect()
             rows += _rows(schedule, name, backends)
     except ValueError as error:
         return Finding("rounding", statement, "fails", str(error), False)

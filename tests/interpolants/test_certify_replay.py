@@ -113,6 +113,21 @@ def test_a_second_process_finds_the_forms_on_disk(own_cache):
     assert after == found
 
 
+def test_the_thorough_search_is_what_runs_afterwards(own_cache):
+    """After certify the schedule evaluates the code that was measured, in this process and, from disk, in the next."""
+    schedule = Schedule("better", 1 - sympy.sin(sympy.pi * t / 2) ** 3, t**3)
+    schedule.sigma(0.5)
+    certify(schedule, sections=["rounding"])
+    (file,) = [f for f in own_cache.glob("*") if json.loads(f.read_text())["key"].startswith("t**3 on")]
+    data = json.loads(file.read_text())
+    data["lowered"]["scalar"] = "return 42.0"
+    file.write_text(json.dumps(data))
+    script = "from interpolants import Schedule; print(Schedule('again', '1 - t**3', 't**3').sigma(0.5))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert float(run.stdout) == 42.0
+    assert schedule.sigma(0.5) == 0.125
+
+
 def test_a_folder_that_cannot_be_written_is_no_error(own_cache, monkeypatch):
     """Where the cache is a file, the search is done and nothing is kept."""
     own_cache.write_text("not a folder")
