@@ -117,7 +117,8 @@ class Exact:
         middle = (np.arange(24) + 0.37) / 24
         relative = np.concatenate([towards_lo, middle, 1 - towards_hi])
         points = np.asarray(lo + (hi - lo) * relative).astype(np.float32).astype(np.float64)
-        return np.unique(points[(points > lo) & (points < hi)])
+        # Strictly inside in float32 too, which may round an end onto a probe.
+        return np.unique(points[(points > max(lo, float(np.float32(lo)))) & (points < min(hi, float(np.float32(hi))))])
 
     @cached_property
     def values(self) -> list[mpf]:

@@ -35,7 +35,7 @@ def forms(expression: Expr, *, thorough: bool) -> Iterator[Expr]:
     seen: set[Expr] = set()
     for raw in _simplifications(expression) if thorough else _rearrangements(expression):
         once = stable(raw)
-        for form in (once, _reflect(once), _log1p(once)):
+        for form in (once, _reflect(once), _supplement(once), _log1p(once)):
             if form not in seen:
                 seen.add(form)
                 yield form
@@ -185,10 +185,18 @@ def _reflect(expression: Expr) -> Expr:
     return expression.xreplace(swapped)
 
 
+def _supplement(expression: Expr) -> Expr:
+    """Measure the angle of every sine from the half turn: exact where it is close to π and ``t`` to 1."""
+    swapped = {
+        node: sinpi(_factor_polynomial(sympy.expand(1 - _release(node.args[0])))) for node in expression.atoms(sinpi)
+    }
+    return expression.xreplace(swapped)
+
+
 def _log1p(expression: Expr) -> Expr:
     """Take every logarithm from the distance of its argument to one: exact where the argument is close to 1."""
     swapped = {}
     for node in expression.atoms(log):
-        distance = stable(sympy.factor(sympy.together(_release(node.args[0]) - Integer(1))))
-        swapped[node] = log1p(distance)
+        short, back = _name_exponentials(_release(node.args[0]) - Integer(1))
+        swapped[node] = log1p(stable(sympy.factor(sympy.together(short)).xreplace(back)))
     return expression.xreplace(swapped)

@@ -45,6 +45,24 @@ def turned(rho):
     return lambda x: rho(x) * mpmath.cos(mpmath.pi * x / 2) * 2, lambda x: rho(x) * mpmath.sin(mpmath.pi * x / 2)
 
 
+def gamma_product(x, start, end, power):
+    """Return log prod(1 − β_k), k ≤ 1000x: the rates have linear factors, whose products are gamma functions."""
+    root, last = mpmath.root(S(start), power), mpmath.root(S(end), power)
+    rise, n, total = (last - root) / 999, 1000 * x, S(0)
+    for sign in (1, -1)[:power]:
+        first = (1 - sign * root) / (-sign * rise)  # the factors are (−sign·rise)(first + k), k = 0 … n − 1
+        if sign > 0:
+            total += n * mpmath.log(rise) + mpmath.loggamma(1 - first) - mpmath.loggamma(1 - first - n)
+        else:
+            total += n * mpmath.log(rise) + mpmath.loggamma(first + n) - mpmath.loggamma(first)
+    return total
+
+
+def clipped_cosine(x):
+    last = S(999) / 1000
+    return cosine(x) if x <= last else cosine(last) * S("0.001") ** ((1000 * x - 999) / 2)
+
+
 PAPERS = {
     "flow-matching": (lambda x: 1 - x, lambda x: 1 - (1 - S("0.0001")) * (1 - x)),
     "trigflow": (mpmath.cos, lambda x: mpmath.sin(x) / 2),
@@ -62,12 +80,16 @@ PAPERS = {
     "follmer": (lambda x: 1 - x, lambda x: mpmath.sqrt(x * (2 - x))),
     "kinetic-optimal": turned(lambda x: (1 - x) / 2 + x),
     "lipschitz-optimal": turned(lambda x: S("0.25") ** ((1 - x) / 2)),
+    "ddpm-linear": vp(lambda x: -gamma_product(x, "0.0001", "0.02", 1)),
+    "ddpm-scaled-linear": vp(lambda x: -gamma_product(x, "0.00085", "0.012", 2)),
+    "ddpm-cosine": (clipped_cosine, lambda x: mpmath.sqrt(1 - clipped_cosine(x) ** 2)),
 }
 NOT_FROM_THE_DATA = {"flow-matching", "ve", "raw-sigmoid"}
 every = pytest.mark.parametrize("name", FAMILIES)
-# Sympy takes a minute over the powers of Laplace; the first tier leaves that to the second.
+# Sympy takes a minute over powers and long polynomials; the first tier leaves that to the second.
+SLOW = ("laplace", "cosine", "ddpm-linear", "ddpm-scaled-linear", "ddpm-cosine")
 every_proof = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("laplace", "cosine"))) for name in FAMILIES]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in FAMILIES]
 )
 
 
