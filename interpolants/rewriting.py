@@ -26,6 +26,9 @@ cospi = Function("cospi", real=True)
 LARGEST_POWER = 12
 """Sympy factors a polynomial of degree 1e16 until somebody stops it."""
 
+LARGEST_FACTORED = 6
+"""Beyond this degree a polynomial is only searched for the zeros that matter, those at the ends."""
+
 held = Function("held", real=True)
 """A product of a number and a sum that sympy would multiply out: 5·(1 − t) is exact near 1, 5 − 5·t is not."""
 
@@ -142,7 +145,7 @@ def _factor_polynomial(node: Expr) -> Expr:
     if not node.free_symbols:
         return node
     inside = {symbol: Rational(37, 100)}
-    constant, powers = sympy.factor_list(node)
+    constant, powers = _factors(node, symbol)
     factors = []
     for base, power in powers:
         if base.subs(inside).is_negative:
@@ -156,6 +159,20 @@ def _factor_polynomial(node: Expr) -> Expr:
     if len(factors) == 1 and sums and constant not in (1, -1):
         return held(constant, factors[0])
     return sympy.Mul(constant, *factors)
+
+
+def _factors(node: Expr, symbol: Expr) -> tuple[Expr, list[tuple[Expr, int]]]:
+    """Factor a short polynomial; of a long one, which can take minutes, only take out the zeros at 0 and at 1."""
+    if sympy.degree(node, symbol) <= LARGEST_FACTORED:
+        constant, powers = sympy.factor_list(node)
+        return constant, powers
+    rest, found = sympy.Poly(node, symbol), []
+    for zero in (0, 1):
+        power = 0
+        while rest.eval(zero) == 0:
+            rest, power = rest.exquo(sympy.Poly(symbol - zero, symbol)), power + 1
+        found += [(symbol - zero, power)] if power else []
+    return Integer(1), [*found, (rest.as_expr(), 1)]
 
 
 def _half_turns(node: Expr) -> Expr:
