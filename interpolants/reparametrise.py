@@ -18,7 +18,31 @@ import mpmath
 import numpy as np
 import sympy
 from mpmath import mpf
-from sympy import Add, Expr, Mul, Piecewise, Pow, Rational, log, piecewise_fold, sqrt, true
+from sympy import (
+    Add,
+    Expr,
+    Mul,
+    Piecewise,
+    Pow,
+    Rational,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    cos,
+    cosh,
+    exp,
+    log,
+    piecewise_fold,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+    true,
+)
 
 from interpolants.measure import DIGITS, Domain, Exact
 from interpolants.symbols import canonical, derivative, t
@@ -87,10 +111,15 @@ def rescaled(schedule: Schedule, k: object, name: str | None) -> dict[str, Any]:
         raise ValueError(
             explain("0 < k < inf on the whole domain", f"k = {scale}, from {min(values):g} to {max(values):g}", remedy)
         )
+
+    def multiplied(expression: Expr) -> Expr:
+        pieces = branches(scale * expression)
+        return joined([(sympy.powsimp(branch, combine="exp"), stop) for branch, stop in pieces])
+
     return {
         "name": name or f"{schedule.name}, rescaled",
-        "alpha": piecewise_fold(scale * schedule.expressions["alpha"]),
-        "sigma": piecewise_fold(scale * schedule.expressions["sigma"]),
+        "alpha": multiplied(schedule.expressions["alpha"]),
+        "sigma": multiplied(schedule.expressions["sigma"]),
         "domain": schedule.exact_domain,
         "time_of_log_snr": schedule.closed_inverse,
     }
@@ -120,6 +149,10 @@ def inverse_of(phi: Expr, domain: Domain) -> Expr | None:
     return None
 
 
+_UNDONE: dict[Any, Callable[[Expr], Expr]] = {sin: asin, cos: acos, tan: atan, sinh: asinh, cosh: acosh, tanh: atanh}
+_UNDONE |= {exp: log, log: exp} | {arc: function for function, arc in _UNDONE.items()}
+
+
 def _solutions(phi: Expr, value: Expr) -> list[Expr]:
     """Solve φ(t) = value, one function after the other from the outside."""
     if phi == t:
@@ -141,8 +174,8 @@ def _solutions(phi: Expr, value: Expr) -> list[Expr]:
         return _solutions(phi.base, value ** (1 / phi.exp))
     if isinstance(phi, Pow) and not phi.base.has(t):
         return _solutions(phi.exp, log(value) / log(phi.base))
-    undo: Callable[[], Any] | None = getattr(phi, "inverse", None)
-    return [] if undo is None or len(phi.args) != 1 else _solutions(phi.args[0], undo()(value))
+    undo = _UNDONE.get(phi.func)
+    return [] if undo is None else _solutions(phi.args[0], undo(value))
 
 
 def _undoes(candidate: Expr, phi: Expr, domain: Domain) -> bool:

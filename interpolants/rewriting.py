@@ -193,21 +193,23 @@ def _release(expression: Expr) -> Expr:
 def _reflect(expression: Expr) -> Expr:
     """Measure every angle from the quarter turn: exact where ``t`` is close to 1."""
     half = Rational(1, 2)
-    swapped = {
-        node: cospi(_factor_polynomial(sympy.expand(half - _release(node.args[0])))) for node in expression.atoms(sinpi)
-    }
-    swapped |= {
-        node: sinpi(_factor_polynomial(sympy.expand(half - _release(node.args[0])))) for node in expression.atoms(cospi)
-    }
+    swapped = {node: cospi(_rest(half, node.args[0])) for node in expression.atoms(sinpi)}
+    swapped |= {node: sinpi(_rest(half, node.args[0])) for node in expression.atoms(cospi)}
     return expression.xreplace(swapped)
 
 
 def _supplement(expression: Expr) -> Expr:
     """Measure the angle of every sine from the half turn: exact where it is close to π and ``t`` to 1."""
-    swapped = {
-        node: sinpi(_factor_polynomial(sympy.expand(1 - _release(node.args[0])))) for node in expression.atoms(sinpi)
-    }
+    swapped = {node: sinpi(_rest(Integer(1), node.args[0])) for node in expression.atoms(sinpi)}
     return expression.xreplace(swapped)
+
+
+def _rest(whole: Expr, turns: Expr) -> Expr:
+    """Return ``whole − turns`` with its zero as a factor."""
+    rest = sympy.expand(whole - _release(turns))
+    if rest.is_polynomial(*rest.free_symbols):
+        return _factor_polynomial(rest)
+    return stable(sympy.factor(sympy.together(rest)))
 
 
 def _log1p(expression: Expr) -> Expr:

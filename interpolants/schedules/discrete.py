@@ -17,7 +17,7 @@ from mpmath import mpf
 from sympy import Expr, Piecewise, Rational, cos, exp, pi, sin, sqrt
 
 from interpolants.schedule import Schedule
-from interpolants.schedules.betas import DIGITS, Pieces, embed_floats, ramp, read
+from interpolants.schedules.betas import DIGITS, PRECISION, Pieces, embed_floats, ramp, read
 from interpolants.schedules.parameters import positive
 from interpolants.symbols import t
 from solvers.errors import explain
@@ -157,7 +157,7 @@ def _unclipped(count: int, offset: mpf, clip: mpf) -> int:
 def _log(number: Expr) -> Rational:
     """Return the logarithm as a fraction: sympy makes powers of exact ones, and thousands of digits of the powers."""
     with mpmath.workdps(DIGITS):
-        return Rational(int(mpmath.nint(mpmath.ldexp(mpmath.log(mpf(number.p) / number.q), 128))), 2**128)
+        return Rational(int(mpmath.nint(mpmath.ldexp(mpmath.log(mpf(number.p) / number.q), PRECISION))), 2**PRECISION)
 
 
 def _signal_and_noise(pieces: Pieces) -> tuple[Expr, Expr]:
