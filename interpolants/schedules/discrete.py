@@ -113,7 +113,7 @@ class DDPMCosine(Discrete):
     The products telescope, so that :math:`\bar\alpha_t = f(t)/f(0)` is exact up to the first clipped step; over the
     clipped ones :math:`\log\bar\alpha` falls in straight lines, by :math:`\log(1 - \beta_{\max})` each. With the
     default clip that is the last step alone, which would otherwise reach :math:`\bar\alpha = 0`.
-    :class:`~interpolants.schedules.Cosine` is the schedule without the clip.
+    ``Cosine`` is the schedule without the clip.
 
     Args:
         num_train_timesteps: T ≥ 1.
