@@ -15,10 +15,12 @@ from interpolants.certify import certify
 from interpolants.dynamics import forward_sde, probability_flow, reverse_sde, suggest
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
+from interpolants.reparametrise import time_shift
 from interpolants.schedule import Coefficients, Schedule
 from interpolants.schedules import GVP, VP, Linear
 from interpolants.symbols import t
 from interpolants.targets import Gaussian, GaussianMixture
+from interpolants.terminal import zero_terminal_snr
 from interpolants.transfer import transfer, transfer_diffusion
 from interpolants.transport import straightness, transport_cost, wasserstein2
 from interpolants.two_sided import TwoSided, TwoSidedPath
@@ -49,8 +51,10 @@ __all__ = [
     "straightness",
     "suggest",
     "t",
+    "time_shift",
     "transfer",
     "transfer_diffusion",
     "transport_cost",
     "wasserstein2",
+    "zero_terminal_snr",
 ]

@@ -128,7 +128,8 @@ class Exact:
     def _inside(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
         lo, hi = self.domain
         points = np.asarray(lo + (hi - lo) * fractions).astype(np.float32).astype(np.float64)
-        return np.unique(points[(points > lo) & (points < hi)])
+        # Strictly inside in float32 too, which may round an end onto a probe.
+        return np.unique(points[(points > max(lo, float(np.float32(lo)))) & (points < min(hi, float(np.float32(hi))))])
 
     def refine(self, points: NDArray[np.float64]) -> None:
         """Add ``points`` to the probes."""

@@ -22,6 +22,9 @@ FUNCTIONS = (
 )
 """The functions that math, numpy, torch and jax.numpy share under one name."""
 
+LONG = 3
+"""A polynomial of a higher degree is evaluated by Horner's rule."""
+
 PREAMBLE = {
     "array": '''
 def _sinpi(x):
@@ -51,9 +54,25 @@ def _cospi(x):
 
 def statements(expression: Expr, symbol: Symbol, prefix: str) -> tuple[list[str], str]:
     """Return assignments of the shared sub-expressions and the text of the result."""
+    long = sorted((node for node in expression.atoms(Add) if _is_long(node, symbol)), key=sympy.default_sort_key)
+    polynomials = {node: Symbol(f"{prefix}p{index}", real=True) for index, node in enumerate(long)}
     names = (Symbol(f"{prefix}{index}") for index in range(10**6))
-    shared, (result,) = sympy.cse([expression], symbols=names, optimizations=None)
-    return [f"{name} = {emit(value)}" for name, value in shared], emit(result)
+    shared, (result,) = sympy.cse([expression.xreplace(polynomials)], symbols=names, optimizations=None)
+    lines = [f"{name} = {_horner(node, symbol)}" for node, name in polynomials.items()]
+    return [*lines, *(f"{name} = {emit(value)}" for name, value in shared)], emit(result)
+
+
+def _is_long(node: Expr, symbol: Symbol) -> bool:
+    return bool(node.is_polynomial(symbol)) and sympy.degree(node, symbol) > LONG
+
+
+def _horner(node: Expr, symbol: Symbol) -> str:
+    """Add the small terms first, and take no power."""
+    first, *others = sympy.Poly(node, symbol).all_coeffs()
+    text = emit(first)
+    for coefficient in others:
+        text = f"({emit(coefficient)} + {symbol} * {text})"
+    return text
 
 
 def emit(expression: Expr) -> str:

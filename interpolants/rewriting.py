@@ -29,6 +29,8 @@ LARGEST_POWER = 12
 """Sympy factors a polynomial of degree 1e16 until somebody stops it."""
 
 _RATIOS = [sign * Rational(ratio) for ratio in ("1", "2", "1/2", "3", "3/2", "4", "1/4") for sign in (1, -1)]
+LARGEST_FACTORED = 6
+"""Beyond this degree a polynomial is only searched for the zeros that matter, those at the ends."""
 
 held = Function("held", real=True)
 """A product of a number and a sum that sympy would multiply out: 5·(1 − t) is exact near 1, 5 − 5·t is not."""
@@ -39,7 +41,7 @@ def forms(expression: Expr, *, thorough: bool) -> Iterator[Expr]:
     seen: set[Expr] = set()
     for raw in _simplifications(expression) if thorough else _rearrangements(expression):
         once = stable(raw)
-        for form in (_plain(once), once, _reflect(once), _log1p(once)):
+        for form in (_plain(once), once, _reflect(once), _supplement(once), _log1p(once)):
             if form not in seen:
                 seen.add(form)
                 yield form
@@ -224,7 +226,7 @@ def _factor_polynomial(node: Expr) -> Expr:
     if not node.free_symbols:
         return node
     inside = {symbol: Rational(37, 100)}
-    constant, powers = sympy.factor_list(node)
+    constant, powers = _factors(node, symbol)
     factors = []
     for base, power in powers:
         if base.subs(inside).is_negative:
@@ -238,6 +240,20 @@ def _factor_polynomial(node: Expr) -> Expr:
     if len(factors) == 1 and sums and constant not in (1, -1):
         return held(constant, factors[0])
     return sympy.Mul(constant, *factors)
+
+
+def _factors(node: Expr, symbol: Expr) -> tuple[Expr, list[tuple[Expr, int]]]:
+    """Factor a short polynomial; of a long one, which can take minutes, only take out the zeros at 0 and at 1."""
+    if sympy.degree(node, symbol) <= LARGEST_FACTORED:
+        constant, powers = sympy.factor_list(node)
+        return constant, powers
+    rest, found = sympy.Poly(node, symbol), []
+    for zero in (0, 1):
+        power = 0
+        while rest.eval(zero) == 0:
+            rest, power = rest.exquo(sympy.Poly(symbol - zero, symbol)), power + 1
+        found += [(symbol - zero, power)] if power else []
+    return Integer(1), [*found, (rest.as_expr(), 1)]
 
 
 def _half_turns(node: Expr) -> Expr:
@@ -258,12 +274,8 @@ def _release(expression: Expr) -> Expr:
 def _reflect(expression: Expr) -> Expr:
     """Measure every angle from the quarter turn: exact where ``t`` is close to 1."""
     half = Rational(1, 2)
-    swapped = {
-        node: cospi(_factor_polynomial(sympy.expand(half - _release(node.args[0])))) for node in expression.atoms(sinpi)
-    }
-    swapped |= {
-        node: sinpi(_factor_polynomial(sympy.expand(half - _release(node.args[0])))) for node in expression.atoms(cospi)
-    }
+    swapped = {node: cospi(_rest(half, node.args[0])) for node in expression.atoms(sinpi)}
+    swapped |= {node: sinpi(_rest(half, node.args[0])) for node in expression.atoms(cospi)}
     return expression.xreplace(swapped)
 
 
@@ -272,10 +284,24 @@ def _plain(expression: Expr) -> Expr:
     return expression.replace(sinpi, lambda turns: sin(pi * turns)).replace(cospi, lambda turns: cos(pi * turns))
 
 
+def _supplement(expression: Expr) -> Expr:
+    """Measure the angle of every sine from the half turn: exact where it is close to π and ``t`` to 1."""
+    swapped = {node: sinpi(_rest(Integer(1), node.args[0])) for node in expression.atoms(sinpi)}
+    return expression.xreplace(swapped)
+
+
+def _rest(whole: Expr, turns: Expr) -> Expr:
+    """Return ``whole − turns`` with its zero as a factor."""
+    rest = sympy.expand(whole - _release(turns))
+    if rest.is_polynomial(*rest.free_symbols):
+        return _factor_polynomial(rest)
+    return stable(sympy.factor(sympy.together(rest)))
+
+
 def _log1p(expression: Expr) -> Expr:
     """Take every logarithm from the distance of its argument to one: exact where the argument is close to 1."""
     swapped = {}
     for node in expression.atoms(log):
-        distance = stable(factored(_release(node.args[0]) - Integer(1)))
-        swapped[node] = log1p(distance)
+        short, back = _name_exponentials(_release(node.args[0]) - Integer(1))
+        swapped[node] = log1p(stable(factored(short).xreplace(back)))
     return expression.xreplace(swapped)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sympy import Expr, log, oo
 
-from interpolants import inverse
+from interpolants import inverse as inverses
+from interpolants import reparametrise
 from interpolants.coefficient import Array, Coefficient, coefficient
 from interpolants.latex import latex
 from interpolants.measure import Exact
@@ -95,7 +96,7 @@ class Schedule:
             "kappa": sigma_t * wronskian / alpha_t,
         }
         self._quantities: dict[str, Coefficient] = {}
-        self._inverse = None if time_of_log_snr is None else canonical(time_of_log_snr, "time_of_log_snr", L)
+        self.closed_inverse = None if time_of_log_snr is None else canonical(time_of_log_snr, "time_of_log_snr", L)
         if check:
             _check(self)
 
@@ -148,13 +149,40 @@ class Schedule:
     def time_of_log_snr(self, log_snr: Any) -> Any:
         """Return the time at which the log-SNR has the given value; beyond the range, the nearer end."""
         closed = None
-        if self._inverse is not None:
-            closed = coefficient(self._inverse, f"time_of_log_snr of {self.name}", L, (-oo, oo))
-        return inverse.time_of_log_snr(self, log_snr, closed)
+        if self.closed_inverse is not None:
+            closed = coefficient(self.closed_inverse, f"time_of_log_snr of {self.name}", L, (-oo, oo))
+        return inverses.time_of_log_snr(self, log_snr, closed)
 
     def __call__(self, time: Any) -> Coefficients:
         """Return α, σ and their derivatives at ``time``."""
         return Coefficients(self.alpha(time), self.sigma(time), self.d_alpha(time), self.d_sigma(time))
+
+    def warp(
+        self, phi: object, inverse: object = None, name: str | None = None, *, domain: Sequence[object] | None = None
+    ) -> Schedule:
+        r"""Return the schedule with another clock, :math:`\alpha(\varphi(t)), \sigma(\varphi(t))`.
+
+        Args:
+            phi: φ, an increasing expression of time from ``domain`` onto this schedule's domain, e.g.
+                ``time_shift(3)``.
+            inverse: φ⁻¹, likewise; found where φ is a chain of elementary functions, and only needed for speed.
+            name: what reports call it.
+            domain: the new domain, this schedule's own if absent.
+
+        Raises:
+            TypeError, ValueError: φ does not increase from end to end, or the inverse does not undo it.
+        """
+        return Schedule(**reparametrise.warped(self, phi, inverse, name, domain), check=False)
+
+    def rescale(self, k: object, name: str | None = None) -> Schedule:
+        r"""Return :math:`(k\alpha, k\sigma)`, the path of :math:`k(t)\,x_t`, for a positive number or expression k.
+
+        ``VP().rescale(1 / VP().alpha(t))`` is variance exploding. The log-SNR stays; :math:`\bar\kappa = k^2\kappa`.
+
+        Raises:
+            TypeError, ValueError: k is not positive and finite on the whole domain.
+        """
+        return Schedule(**reparametrise.rescaled(self, k, name), check=False)
 
     def source(self, backend: str) -> str:
         """Return a module with this schedule's functions for ``numpy``, ``torch``, ``jax`` or ``numba``.
@@ -183,7 +211,7 @@ class Schedule:
             "alpha": str(self.expressions["alpha"]),
             "sigma": str(self.expressions["sigma"]),
             "domain": [str(end) for end in self.exact_domain],
-            "time_of_log_snr": None if self._inverse is None else str(self._inverse),
+            "time_of_log_snr": None if self.closed_inverse is None else str(self.closed_inverse),
         }
 
     def _certificate(self) -> Certificate | None:

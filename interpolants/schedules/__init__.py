@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from interpolants.schedule import Schedule
+from interpolants.schedules.discrete import DDPMCosine, DDPMLinear, DDPMScaledLinear, Discrete
 from interpolants.schedules.edm import EDM
 from interpolants.schedules.gaussian_optimal import KineticOptimal, LipschitzOptimal
 from interpolants.schedules.laplace import Laplace
@@ -28,6 +29,10 @@ __all__ = [
     "VP",
     "ConstantVP",
     "Cosine",
+    "DDPMCosine",
+    "DDPMLinear",
+    "DDPMScaledLinear",
+    "Discrete",
     "FlowMatching",
     "Follmer",
     "KineticOptimal",
@@ -64,6 +69,9 @@ BUILT_IN: dict[str, Callable[[], Schedule]] = {
     "follmer": Follmer,
     "kinetic-optimal": KineticOptimal,
     "lipschitz-optimal": LipschitzOptimal,
+    "ddpm-linear": DDPMLinear,
+    "ddpm-scaled-linear": DDPMScaledLinear,
+    "ddpm-cosine": DDPMCosine,
 }
 
 PAPER = ("linear", "gvp", "vp")

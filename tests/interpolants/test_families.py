@@ -12,9 +12,10 @@ from tests.support.papers import FAMILIES
 
 NOT_FROM_THE_DATA = {"flow-matching", "ve", "raw-sigmoid"}
 every = pytest.mark.parametrize("name", FAMILIES)
-# Sympy takes a minute over the powers of Laplace; the first tier leaves that to the second.
+# Sympy takes a minute over powers and long polynomials; the first tier leaves that to the second.
+SLOW = ("laplace", "cosine", "ddpm-linear", "ddpm-scaled-linear", "ddpm-cosine")
 every_proof = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("laplace", "cosine"))) for name in FAMILIES]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in FAMILIES]
 )
 
 

@@ -119,6 +119,31 @@ def superellipse(p: float) -> tuple[Function, Function]:
     return lambda x: (1 - x**power) ** (1 / power), lambda x: x
 
 
+def discrete(start: str, end: str, power: int) -> tuple[Function, Function]:
+    """DDPM with 1000 rates whose roots of order ``power`` are equally spaced.
+
+    log prod(1 − β_k), k ≤ 1000x: the rates have linear factors, whose products are gamma functions.
+    """
+
+    def product(x: mpf) -> mpf:
+        root, last = mpmath.root(mpf(start), power), mpmath.root(mpf(end), power)
+        rise, n, total = (last - root) / 999, 1000 * x, mpf(0)
+        for sign in (1, -1)[:power]:
+            first = (1 - sign * root) / (-sign * rise)  # the factors are (−sign·rise)(first + k), k = 0 … n − 1
+            if sign > 0:
+                total += n * mpmath.log(rise) + mpmath.loggamma(1 - first) - mpmath.loggamma(1 - first - n)
+            else:
+                total += n * mpmath.log(rise) + mpmath.loggamma(first + n) - mpmath.loggamma(first)
+        return total
+
+    return decaying(lambda x: -product(x))
+
+
+def clipped_cosine() -> tuple[Function, Function]:
+    alpha, last = cosine(0.008)[0], mpf(999) / 1000
+    return preserving(lambda x: alpha(x) if x <= last else alpha(last) * mpf("0.001") ** ((1000 * x - 999) / 2))
+
+
 def decimal(low: float, high: float) -> st.SearchStrategy[float]:
     """Draw numbers of a few digits, as people write them."""
     return st.floats(low, high).map(lambda value: float(f"{value:.3g}")).filter(lambda value: low <= value <= high)
@@ -207,4 +232,7 @@ FAMILIES: dict[str, Family] = {
     "follmer": Family(s.Follmer, lambda: (lambda x: 1 - x, lambda x: mpmath.sqrt(x * (2 - x)))),
     "kinetic-optimal": Family(s.KineticOptimal, kinetic, VARIANCE, ({"variance": 1e-4},), {"variance": 0.25}),
     "lipschitz-optimal": Family(s.LipschitzOptimal, lipschitz, VARIANCE, ({"variance": 1e-4},), {"variance": 0.25}),
+    "ddpm-linear": Family(s.DDPMLinear, lambda: discrete("0.0001", "0.02", 1)),
+    "ddpm-scaled-linear": Family(s.DDPMScaledLinear, lambda: discrete("0.00085", "0.012", 2)),
+    "ddpm-cosine": Family(s.DDPMCosine, clipped_cosine),
 }
