@@ -22,7 +22,7 @@ from sympy import __version__ as sympy_version
 __all__ = ["folder", "read", "write"]
 
 VARIABLE = "INTERPOLANTS_CACHE"
-MAKERS = ("drafts", "endpoints", "lowering", "measure", "printing", "rewriting", "search")
+MAKERS = ("drafts", "endpoints", "lowering", "measure", "naming", "printing", "rewriting", "search", "stable")
 
 
 def folder() -> Path:

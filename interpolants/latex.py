@@ -15,7 +15,8 @@ from sympy.simplify.fu import TR2i
 
 from interpolants.budget import within
 from interpolants.measure import Domain, Exact
-from interpolants.rewriting import cospi, forms, held, sinpi
+from interpolants.rewriting import forms
+from interpolants.stable import cospi, held, sinpi
 from interpolants.symbols import t
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from sympy import Expr
 
 from interpolants.coefficient import Array, pad
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, expect_prediction
-from interpolants.schedule import Schedule, standard_normal
+from interpolants.prior import standard_normal
+from interpolants.schedule import Schedule
 from interpolants.targets.mixture import GaussianMixture
 from solvers.errors import explain
 

@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from sympy import Expr, log, oo
 
 from interpolants import inverse as inverses
 from interpolants import reparametrise
+from interpolants.admissible import check_path
 from interpolants.coefficient import Array, Coefficient, coefficient
 from interpolants.latex import latex
-from interpolants.measure import Exact
 from interpolants.modules import module_source
+from interpolants.prior import standard_normal
 from interpolants.symbols import L, canonical, derivative, t
 from solvers.errors import explain
 
@@ -98,7 +98,7 @@ class Schedule:
         self._quantities: dict[str, Coefficient] = {}
         self.closed_inverse = None if time_of_log_snr is None else canonical(time_of_log_snr, "time_of_log_snr", L)
         if check:
-            _check(self)
+            check_path(self)
 
     def __repr__(self) -> str:
         return f"{self.name}: alpha = {self.expressions['alpha']}, sigma = {self.expressions['sigma']}"
@@ -264,41 +264,3 @@ class Schedule:
             time_of_log_snr=data.get("time_of_log_snr"),
             check=False,
         )
-
-
-def standard_normal(shape: tuple[int, ...], rng: Any) -> Array:
-    """Draw N(0, I) from a numpy or torch generator."""
-    if isinstance(rng, np.random.Generator):
-        return rng.standard_normal(shape)
-    module = type(rng).__module__.partition(".")[0]
-    if module == "torch":
-        import torch
-
-        return torch.randn(shape, generator=rng, device=rng.device)
-    remedy = "pass numpy.random.default_rng(seed) or torch.Generator().manual_seed(seed)"
-    raise TypeError(explain("a numpy or torch generator", type(rng).__name__, remedy))
-
-
-def _check(schedule: Schedule) -> None:
-    """Refuse a pair that is not a path from data to noise."""
-    lo, hi = schedule.domain
-    alpha = Exact(schedule.expressions["alpha"], t, schedule.exact_domain)
-    sigma = Exact(schedule.expressions["sigma"], t, schedule.exact_domain)
-    log_snr = Exact(schedule.expressions["log_snr"], t, schedule.exact_domain)
-    starts = (("alpha", alpha.ends[0].limit, 1.0), ("sigma", sigma.ends[0].limit, 0.0))
-    for what, value, wanted in starts:
-        if abs(value - wanted) > 1e-12:
-            remedy = f"normalise {what}, or pass check=False and read certify(schedule)"
-            raise ValueError(explain(f"{what} = {wanted:g} at t = {lo:g}", f"{value:.6g}", remedy))
-    previous = np.inf
-    for time in np.linspace(lo, hi, 130)[1:-1]:
-        for what, exact in (("alpha", alpha), ("sigma", sigma)):
-            value = float(exact.at(time))
-            if not value > 0:
-                remedy = f"choose {what} positive between the ends"
-                raise ValueError(explain(f"{what} > 0 inside the domain", f"{value:.6g} at t = {time:.4g}", remedy))
-        value = float(log_snr.at(time))
-        if not value < previous:
-            remedy = "choose alpha/sigma strictly decreasing in t"
-            raise ValueError(explain("a decreasing log-SNR", f"an increase at t = {time:.4g}", remedy))
-        previous = value

@@ -117,14 +117,15 @@ _FUNCTIONS = (
 )
 _LARGEST_POWER = 1000
 _LONGEST_TEXT = 4000
-_CONSTANTS = {"pi": sympy.pi, "E": sympy.E, "t": t, "L": L, "True": sympy.true}
+_CONSTANTS = {"pi": sympy.pi, "E": sympy.E, "t": t, "L": L}
 
 
 def parse(text: str) -> Expr:
     """Read an expression of ``t`` (or ``L``) from text without evaluating any of it as Python.
 
     The arithmetic operators, ``sqrt``, ``exp``, ``log``, the trigonometric and hyperbolic functions, ``pi`` and
-    ``E`` are understood and nothing else, so text from a file or a command line can be trusted.
+    ``E``, and ``Piecewise((first, t <= a), (last, True))`` are understood and nothing else, so text from a file or a
+    command line can be trusted.
     """
     if len(text) > _LONGEST_TEXT:
         remedy = "build the expression with sympy and pass it to Schedule"
@@ -151,4 +152,17 @@ def _build(node: ast.AST) -> Any:
             return _OPERATORS[type(op)](first, second)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
             return getattr(sympy, name)(*map(_build, arguments))
+        case ast.Call(func=ast.Name(id="Piecewise"), args=branches, keywords=[]):
+            return Piecewise(*map(_branch, branches))
+    raise KeyError(ast.dump(node))
+
+
+def _branch(node: ast.AST) -> tuple[Any, Any]:
+    match node:
+        case ast.Tuple(elts=[value, ast.Constant(value=True)]):
+            return _build(value), True
+        case ast.Tuple(elts=[value, ast.Compare(left=left, ops=[ast.Lt()], comparators=[right])]):
+            return _build(value), _build(left) < _build(right)
+        case ast.Tuple(elts=[value, ast.Compare(left=left, ops=[ast.LtE()], comparators=[right])]):
+            return _build(value), _build(left) <= _build(right)
     raise KeyError(ast.dump(node))

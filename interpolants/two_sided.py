@@ -30,7 +30,8 @@ from sympy import Expr, Piecewise, Rational, cos, pi, sin, sqrt
 from interpolants.coefficient import Array, Coefficient, coefficient, namespace, pad
 from interpolants.diffusion import DiffusionCoefficient
 from interpolants.measure import UNIT
-from interpolants.schedule import Schedule, standard_normal
+from interpolants.prior import standard_normal
+from interpolants.schedule import Schedule
 from interpolants.symbols import canonical, derivative, t
 from interpolants.targets import Gaussian
 from solvers import ODE, SDE, Pole

@@ -12,7 +12,8 @@ from sympy import Expr, Function, Interval, S, Symbol
 from interpolants.certify.certificate import Finding
 from interpolants.certify.proofs import attempt
 from interpolants.measure import Exact
-from interpolants.rewriting import factored, forms
+from interpolants.naming import factored
+from interpolants.rewriting import forms
 from interpolants.schedule import Schedule
 from interpolants.symbols import t
 

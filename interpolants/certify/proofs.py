@@ -9,7 +9,7 @@ import sympy
 from sympy import Expr, Symbol, exp
 
 from interpolants.budget import within
-from interpolants.rewriting import LARGEST_POWER
+from interpolants.naming import LARGEST_POWER
 
 __all__ = ["BUDGET_SECONDS", "attempt", "reduce"]
 

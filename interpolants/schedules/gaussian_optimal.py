@@ -4,7 +4,7 @@ Any path with :math:`\rho^2 = \alpha^2 c + \sigma^2` prescribed is a choice of a
 :math:`\alpha\sqrt c = \rho\cos(\pi t/2)`, :math:`\sigma = \rho\sin(\pi t/2)`.
 """
 
-from sympy import Expr, cos, pi, sin, sqrt
+from sympy import Expr, cos, expand, pi, sin, sqrt
 
 from interpolants.schedule import Schedule
 from interpolants.schedules.parameters import positive
@@ -46,4 +46,4 @@ class LipschitzOptimal(Schedule):
 
 
 def _turn(rho: Expr, root: Expr) -> tuple[Expr, Expr]:
-    return rho * cos(pi * t / 2) / root, rho * sin(pi * t / 2)
+    return expand(rho / root) * cos(pi * t / 2), rho * sin(pi * t / 2)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from interpolants.coefficient import Array, namespace
-from interpolants.schedule import standard_normal
+from interpolants.prior import standard_normal
 from solvers.errors import explain
 
 __all__ = ["GaussianMixture"]

@@ -199,3 +199,10 @@ def test_another_domain():
     assert abs(schedule.time_of_log_snr(0.0) - 2.0) < 1e-15
     with pytest.raises(ValueError, match=r"t in \[0, 4\]"):
         schedule.alpha(4.5)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_family_travels(name):
+    """Every built-in schedule, those with branches included, comes back equal from its JSON."""
+    schedule = BUILT_IN[name]()
+    assert Schedule.from_dict(json.loads(json.dumps(schedule.to_dict()))) == schedule
