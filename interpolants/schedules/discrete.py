@@ -129,7 +129,7 @@ class DDPMCosine(Discrete):
         turn, start = pi * (t + s) / (2 * (1 + s)), pi * s / (2 * (1 + s))
         rise = sin(pi * t / (2 * (1 + s))) * sin(pi * (t + 2 * s) / (2 * (1 + s)))
         signal, noise = cos(turn) / cos(start), sqrt(rise) / cos(start)
-        corner, rate = Rational(free, count), -count * _log(1 - clip)
+        corner, rate = Rational(free, count), _rate_of(clip, count)
         alpha, sigma = exp(-rate * t / 2), sqrt(1 - exp(-rate * t))
         if free:
             # Counted from t = 1, whose distance floating point knows exactly.
@@ -154,10 +154,15 @@ def _unclipped(count: int, offset: mpf, clip: mpf) -> int:
     return low
 
 
-def _log(number: Expr) -> Rational:
-    """Return the logarithm as a fraction: sympy makes powers of exact ones, and thousands of digits of the powers."""
+def _rate_of(clip: Expr, count: int) -> Expr:
+    """Return −T log(1 − β_max) to 50 digits, as twice the root of a fraction.
+
+    Sympy would take a logarithm or a fraction in an exponent for a power, of a degree that no memory holds.
+    """
     with mpmath.workdps(DIGITS):
-        return Rational(int(mpmath.nint(mpmath.ldexp(mpmath.log(mpf(number.p) / number.q), PRECISION))), 2**PRECISION)
+        half = -mpmath.log1p(-mpf(clip.p) / clip.q) * count / 2
+        square = int(mpmath.nint(mpmath.ldexp(half**2, 2 * PRECISION)))
+    return 2 * sqrt(Rational(square | 1, 4**PRECISION))
 
 
 def _signal_and_noise(pieces: Pieces) -> tuple[Expr, Expr]:
