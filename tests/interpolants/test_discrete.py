@@ -11,7 +11,7 @@ from mpmath import mpf
 
 from interpolants.schedules import Cosine, DDPMCosine, DDPMLinear, DDPMScaledLinear, Discrete, by_name
 from interpolants.schedules.betas import EXACT, embed, ramp
-from tests.interpolants.test_families import PAPERS
+from tests.support.papers import FAMILIES
 from tests.support.precision import DPS
 
 T = 1000
@@ -123,7 +123,7 @@ def test_any_number_of_timesteps(name, count):
 @pytest.mark.parametrize("name", NAMES)
 def test_rates_at_random_times(name):
     """α̇, σ̇, W, λ and κ between the timesteps are within 16 ulp of derivatives taken at 80 digits of Γ and cosines."""
-    schedule, (signal, noise) = by_name(name), PAPERS[name]
+    schedule, (signal, noise) = by_name(name), FAMILIES[name].formulas()
     times = np.float64(np.float32(np.random.default_rng(7).uniform(0.001, 0.998, 12)))
     with mpmath.workdps(80):
         for when in times:
