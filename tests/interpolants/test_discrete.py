@@ -93,14 +93,14 @@ def excess(got, times, sums, what, dtype):
 @pytest.mark.parametrize("what", ["alpha", "sigma", "log_snr"])
 @pytest.mark.parametrize("name", NAMES)
 def test_all_thousand_timesteps(name, what, library):
-    """α, σ and log-SNR are within 4 ulp of the product at all 1000 timesteps, in float64 and float32."""
+    """α and σ are within 4 ulp of the product at all 1000 timesteps, log-SNR within 16, in float64 and float32."""
     schedule, sums = by_name(name), products(name)
     for dtype in (np.float64, np.float32):
         times = (np.arange(T + 1) / T).astype(dtype)
         given = times if library is np else torch.from_numpy(times)
         got = np.asarray(getattr(schedule, what)(given))
         assert got.dtype == dtype
-        assert excess(got, times, sums, what, dtype) <= 4
+        assert excess(got, times, sums, what, dtype) <= (16 if what == "log_snr" else 4)
         assert got[0] == {"sigma": 0.0, "log_snr": np.inf}.get(what, got[0])
         assert what != "alpha" or abs(got[0] - 1) <= np.finfo(dtype).eps
 
