@@ -43,6 +43,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"(collections|contextlib|np|numpy|os|sympy|torch)\..*"),
     ("py:class", r"Array|ArrayLike|Axes|NDArray|Tensor"),
+    ("py:class", r"interpolants\.equivalence\._Change"),  # in the signatures of what transfer makes
     ("py:(class|obj)", r"backbone\.(ema\.M|train\.Schedule)"),  # a type variable and a protocol, in signatures only
 ]
 

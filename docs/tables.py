@@ -33,6 +33,7 @@ SYMBOLS = {
     "sigma": r"\sigma",
     "d_alpha": r"\dot\alpha",
     "d_sigma": r"\dot\sigma",
+    "ratio": r"\sigma/\alpha",
     "log_snr": r"\log(\alpha^2/\sigma^2)",
     "wronskian": "W",
     "lambda": r"\lambda",

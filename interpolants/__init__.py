@@ -13,6 +13,7 @@ t = 0 is data and t = 1 is noise, everywhere. See the documentation's convention
 from interpolants import diffusion
 from interpolants.certify import certify
 from interpolants.dynamics import forward_sde, probability_flow, reverse_sde, suggest
+from interpolants.equivalence import transfer, transfer_diffusion
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
 from interpolants.reparametrise import time_shift
@@ -21,7 +22,6 @@ from interpolants.schedules import GVP, VP, Linear
 from interpolants.symbols import t
 from interpolants.targets import Gaussian, GaussianMixture
 from interpolants.terminal import zero_terminal_snr
-from interpolants.transfer import transfer, transfer_diffusion
 from interpolants.transport import straightness, transport_cost, wasserstein2
 from interpolants.two_sided import TwoSided, TwoSidedPath
 

@@ -11,8 +11,10 @@ either happen or do not.
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +29,9 @@ Result = TypeVar("Result")
 
 AGAIN = 0.05
 """Seconds until an exception that was swallowed is raised again."""
+
+SOON = 0.001
+"""Seconds until a thread that was cleaning up is looked at again."""
 
 
 class _Stop(BaseException):
@@ -83,8 +88,22 @@ def _watch() -> None:
             now = time.monotonic()
             for budget in tuple(_open):
                 if now >= budget.deadline and not budget.left:
+                    if _in_clean_up(budget.worker.value):
+                        budget.deadline = now + SOON
+                        continue
                     budget.expired, budget.deadline = True, now + AGAIN
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(budget.worker, ctypes.py_object(_Stop))
+
+
+def _in_clean_up(worker: int) -> bool:
+    """Whether a thread runs a finalizer or a callback of the garbage collector, where Python only prints exceptions."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    frame = sys._current_frames().get(worker)
+    while frame is not None:
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _call_the_watchman() -> None:

@@ -29,6 +29,7 @@ SYMBOLS = {
     "sigma": r"\sigma_t",
     "d_alpha": r"\dot\alpha_t",
     "d_sigma": r"\dot\sigma_t",
+    "ratio": r"\sigma_t/\alpha_t",
     "log_snr": r"\log(\alpha_t^2/\sigma_t^2)",
     "wronskian": r"W_t",
     "lambda": r"\lambda_t",

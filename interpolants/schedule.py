@@ -90,6 +90,7 @@ class Schedule:
             "sigma": sigma_t,
             "d_alpha": derivative(alpha_t),
             "d_sigma": derivative(sigma_t),
+            "ratio": sigma_t / alpha_t,
             "log_snr": 2 * (log(alpha_t) - log(sigma_t)),
             "wronskian": wronskian,
             "lambda": wronskian / alpha_t,
@@ -118,7 +119,7 @@ class Schedule:
         return coefficient(expression, label, t, self.exact_domain)
 
     def quantity(self, name: str) -> Coefficient:
-        """Return one of ``expressions`` (alpha, sigma, d_alpha, d_sigma, log_snr, wronskian, lambda, kappa)."""
+        """Return one of ``expressions`` (alpha, sigma, d_alpha, d_sigma, ratio, log_snr, …, kappa)."""
         found = self._quantities.get(name)
         if found is None:
             floor = 1.0 if name == "log_snr" else 0.0

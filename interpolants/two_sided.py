@@ -66,8 +66,8 @@ class TwoSided:
         name: what reports call it.
         alpha: :math:`\alpha_t`, sympy (or text) in one symbol: 1 at t = 0 and 0 at t = 1.
         beta: :math:`\beta_t`: 0 at t = 0 and 1 at t = 1.
-        gamma_squared: :math:`\gamma_t^2`: 0 at both ends, positive inside; :func:`bridge`, :func:`parabola`,
-            :func:`sine_squared` or any other expression.
+        gamma_squared: :math:`\gamma_t^2`: 0 at both ends, positive inside; ``bridge()``, ``parabola()``,
+            ``sine_squared()`` or any other expression.
 
     ``alpha``, ``beta``, ``gamma``, ``gamma_squared``, ``d_alpha``, ``d_beta``, ``gamma_d_gamma`` (γγ̇) are functions of
     time like a schedule's; so is ``d_gamma``, with poles where γ begins like a root. With ``alpha = 0`` it is a mirror,
@@ -92,7 +92,7 @@ class TwoSided:
         return "{}: alpha = {}, beta = {}, gamma^2 = {}".format(self.name, *parts)
 
     def coefficient(self, expression: Expr, label: str = "coefficient") -> Coefficient:
-        """Return ``expression`` of :data:`t` as a function of time."""
+        """Return ``expression`` of :data:`~interpolants.t` as a function of time."""
         return coefficient(expression, label, t, self.exact_domain)
 
     def interpolate(self, time: Any, x_0: Array, x_1: Array, z: Array) -> Array:
@@ -125,12 +125,12 @@ def _check(interpolant: TwoSided) -> None:
 
 
 def linear_two_sided(gamma_squared: object = None) -> TwoSided:
-    r"""Return :math:`\alpha = 1 - t`, :math:`\beta = t`; γ² is :func:`bridge` unless given."""
+    r"""Return :math:`\alpha = 1 - t`, :math:`\beta = t`; γ² is ``bridge()`` unless given."""
     return TwoSided("linear-two-sided", 1 - t, t, bridge() if gamma_squared is None else gamma_squared)
 
 
 def trigonometric_two_sided(gamma_squared: object = None) -> TwoSided:
-    r"""Return :math:`\alpha = \cos(\pi t/2)`, :math:`\beta = \sin(\pi t/2)`; γ² is :func:`bridge` unless given."""
+    r"""Return :math:`\alpha = \cos(\pi t/2)`, :math:`\beta = \sin(\pi t/2)`; γ² is ``bridge()`` unless given."""
     square = bridge() if gamma_squared is None else gamma_squared
     return TwoSided("trigonometric-two-sided", cos(pi * t / 2), sin(pi * t / 2), square)
 
@@ -138,7 +138,7 @@ def trigonometric_two_sided(gamma_squared: object = None) -> TwoSided:
 def encode_decode(gamma_squared: object = None) -> TwoSided:
     r"""Return :math:`\alpha = \cos^2\pi t` up to t = ½ and β the same from there on, each 0 elsewhere.
 
-    In the middle all is noise; γ² is :func:`sine_squared` unless given, and the noise then N(0, I).
+    In the middle all is noise; γ² is ``sine_squared()`` unless given, and the noise then N(0, I).
     """
     square, early, wave = sine_squared() if gamma_squared is None else gamma_squared, t <= Rational(1, 2), cos(pi * t)
     alpha, beta = Piecewise((wave**2, early), (0, True)), Piecewise((0, early), (wave**2, True))
@@ -146,7 +146,7 @@ def encode_decode(gamma_squared: object = None) -> TwoSided:
 
 
 def mirror(gamma_squared: object = None) -> TwoSided:
-    r"""Return :math:`x_t = x_1 + \gamma_t z`, from a data set to itself; γ² is :func:`bridge` unless given."""
+    r"""Return :math:`x_t = x_1 + \gamma_t z`, from a data set to itself; γ² is ``bridge()`` unless given."""
     return TwoSided("mirror", 0, 1, bridge() if gamma_squared is None else gamma_squared)
 
 

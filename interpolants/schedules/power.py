@@ -10,7 +10,7 @@ __all__ = ["Follmer", "Power", "Superellipse"]
 
 
 class Power(Schedule):
-    r"""Powers: :math:`\alpha_t = (1-t)^p`, :math:`\sigma_t = t^q`. p = q = 1 is :class:`Linear`.
+    r"""Powers: :math:`\alpha_t = (1-t)^p`, :math:`\sigma_t = t^q`. p = q = 1 is :class:`~interpolants.Linear`.
 
     Args:
         p: exponent of α, > 0; below 1, :math:`\dot\alpha_1 = -\infty`.
@@ -25,7 +25,7 @@ class Power(Schedule):
 class Superellipse(Schedule):
     r"""Superellipse: :math:`\alpha_t = (1 - t^p)^{1/p}`, :math:`\sigma_t = t`, so :math:`\alpha^p + \sigma^p = 1`.
 
-    p = 1 is :class:`Linear`; p = 2 is variance preserving; p → ∞ keeps the data until the last moment.
+    p = 1 is :class:`~interpolants.Linear`; p = 2 is variance preserving; p → ∞ keeps the data until the last moment.
 
     Args:
         p: the exponent, ≥ 1.

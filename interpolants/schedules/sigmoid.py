@@ -19,7 +19,7 @@ class Sigmoid(Schedule):
        \alpha_t = \frac{\sinh k(1-t)}{2\sinh(k/2)\cosh k(\tfrac12 - t)}, \qquad
        \sigma_t = \frac{\sinh kt}{2\sinh(k/2)\cosh k(\tfrac12 - t)},
 
-    both ends are exact and no digit is lost. k → 0 is :class:`Linear`.
+    both ends are exact and no digit is lost. k → 0 is :class:`~interpolants.Linear`.
 
     Args:
         steepness: k > 0.

@@ -63,7 +63,9 @@ class ConstantVP(Schedule):
 
 
 class SubVP(Schedule):
-    r"""Sub-variance preserving: :math:`\alpha_t = e^{-B_t/2}`, :math:`\sigma_t = 1 - e^{-B_t}`, B as in :class:`VP`.
+    r"""Sub-variance preserving: :math:`\alpha_t = e^{-B_t/2}`, :math:`\sigma_t = 1 - e^{-B_t}`.
+
+    B is that of :class:`~interpolants.VP`.
 
     References: Song et al. (2021), arXiv 2011.13456, eq. 29.
     """

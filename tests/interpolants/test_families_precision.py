@@ -11,7 +11,7 @@ from interpolants.schedules import BUILT_IN
 from tests.support.papers import FAMILIES
 from tests.support.strategies import law
 
-NAMES = ("alpha", "sigma", "d_alpha", "d_sigma", "log_snr", "wronskian", "lambda", "kappa")
+NAMES = ("alpha", "sigma", "d_alpha", "d_sigma", "ratio", "log_snr", "wronskian", "lambda", "kappa")
 with_parameters = [name for name, family in FAMILIES.items() if family.parameters]
 
 
@@ -29,6 +29,7 @@ def quantities(alpha, sigma):
         "d_alpha": d_alpha,
         "d_sigma": d_sigma,
         "log_snr": lambda x, h: 2 * mpmath.log(alpha(x) / sigma(x)),
+        "ratio": lambda x, h: sigma(x) / alpha(x),
         "wronskian": w,
         "lambda": lambda x, h: w(x, h) / alpha(x),
         "kappa": lambda x, h: sigma(x) * w(x, h) / alpha(x),

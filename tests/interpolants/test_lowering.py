@@ -29,6 +29,7 @@ QUANTITIES = {
     "d_alpha": lambda case, s: case.d_alpha(s),
     "d_sigma": lambda case, s: case.d_sigma(s),
     "log_snr": lambda case, s: 2 * mpmath.log(case.alpha(s) / case.sigma(s)),
+    "ratio": lambda case, s: case.sigma(s) / case.alpha(s),
     "wronskian": wronskian,
     "lambda": lambda case, s: wronskian(case, s) / case.alpha(s),
     "kappa": kappa,

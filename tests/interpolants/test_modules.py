@@ -36,7 +36,7 @@ elif backend == "jax":
 else:
     import numpy
     call = lambda f: f(numpy.asarray(times)).tolist()
-names = ["alpha", "sigma", "d_alpha", "d_sigma", "log_snr", "wronskian", "lambda_", "kappa"]
+names = ["alpha", "sigma", "d_alpha", "d_sigma", "ratio", "log_snr", "wronskian", "lambda_", "kappa"]
 print({name: call(space[name]) for name in names})
 """
 
@@ -52,6 +52,7 @@ def exact(schedule, name, time):
         "d_alpha": lambda: d_alpha(time),
         "d_sigma": lambda: d_sigma(time),
         "log_snr": lambda: 2 * mpmath.log(alpha(time) / sigma(time)),
+        "ratio": lambda: sigma(time) / alpha(time),
         "wronskian": lambda: w,
         "lambda_": lambda: w / alpha(time),
         "kappa": lambda: sigma(time) * w / alpha(time),

@@ -12,8 +12,8 @@ from mpmath import mpf
 from scipy import integrate
 
 from interpolants import GVP, VP, Linear, Path, Prediction, Schedule, diffusion, probability_flow, t
+from interpolants.equivalence import transfer, transfer_diffusion
 from interpolants.prediction import conversion
-from interpolants.transfer import transfer, transfer_diffusion
 from solvers import RK4, PoleError, solve, uniform
 from tests.support.zoo import CHOICES, GAUSSIAN, LINEAR, MIXTURE, PREDICTIONS, QUADRATIC, TRIGONOMETRIC, wronskian
 from tests.support.zoo import VARIANCE_PRESERVING as VARIANCE

@@ -169,7 +169,7 @@ class _Change:
 
 @dataclass(frozen=True)
 class Transferred:
-    """A model in the time and scale of another schedule; made by :func:`transfer`.
+    """A model in the time and scale of another schedule; made by :func:`interpolants.transfer`.
 
     ``valid`` is the interval of its times; ``poles`` are those ends of it at which the model's velocity does not
     determine the one that is wanted.
@@ -208,7 +208,7 @@ class Transferred:
 
 @dataclass(frozen=True)
 class TransferredDiffusion:
-    r"""The coefficient :math:`\bar w(\bar t) = k^2\dot t\,w(t)`; made by :func:`transfer_diffusion`.
+    r"""The coefficient :math:`\bar w(\bar t) = k^2\dot t\,w(t)`; made by :func:`interpolants.transfer_diffusion`.
 
     Computed as :math:`(w/\sigma W)(t)\cdot(\bar\sigma\bar W)(\bar t)/k`. ``valid`` is the interval of its times;
     ``poles`` are those ends of it at which it is infinite.
