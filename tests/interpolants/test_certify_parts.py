@@ -149,7 +149,7 @@ def test_the_error_table():
     """Eight quantities in two types; budgets met; a tampered form is found beyond them."""
     finding = certify(VP(), sections=["rounding"], backends=["numpy", "torch"])["rounding"]
     assert finding.status == "measured"
-    assert len(finding.details) == 8 * 2 * 2
+    assert len(finding.details) == 9 * 2 * 2
     assert all(row["of_budget"] <= 1 and row["times"] > 250 for row in finding.details)
     assert {row["backend"] for row in finding.details} == {"numpy", "torch"}
 
