@@ -1,7 +1,9 @@
 """Sphinx configuration: strict, offline, and with tables computed from the library's own objects."""
 
 import doctest
+import shutil
 import sys
+from importlib.metadata import files
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -49,3 +51,18 @@ nitpick_ignore_regex = [
 
 doctest_global_setup = "import numpy as np"
 doctest_default_flags = doctest.ELLIPSIS  # and not IGNORE_EXCEPTION_DETAIL: messages are part of the contract
+
+# The renderer of formulas comes with the build, which opens from disk without a network.
+mathjax_path = "tex-svg.js"
+
+
+def copy_renderer(app, exception):
+    """Put MathJax beside the other static files."""
+    if exception is None and app.builder.format == "html":
+        (source,) = (file.locate() for file in files("sphinx-mathjax-offline") if file.name == mathjax_path)
+        shutil.copy(source, Path(app.outdir) / "_static" / mathjax_path)
+
+
+def setup(app):
+    """Connect the copy."""
+    app.connect("build-finished", copy_renderer)

@@ -59,7 +59,8 @@ def _precision_table(rows: list[dict[str, str]]) -> nodes.table:
     for quantity in dict.fromkeys(row["quantity"] for row in rows):
         found = [cells[quantity, *column] for column in columns]
         worst = max(found, key=lambda row: float(row["ulp"]))
-        body.append((math(SYMBOLS[quantity]), *(f"{float(row['ulp']):.1f}" for row in found), worst["time"]))
+        where = f"{float(worst['time']):.2g}"
+        body.append((math(SYMBOLS[quantity]), *(f"{float(row['ulp']):.1f}" for row in found), where))
     return table(("quantity", *(f"{backend} {dtype[-2:]}" for backend, dtype in columns), "worst at t ="), body)
 
 

@@ -40,6 +40,9 @@ def test_docs_build_strictly_name_everything_public_and_run_their_examples(tmp_p
     """No warning, no public name without an entry, no example with another outcome. One test, to read pages once."""
     code, said = build("html", tmp_path)
     assert code == 0, said
+    assert (tmp_path / "html" / "_static" / "tex-svg.js").stat().st_size > 10**6
+    for page in (tmp_path / "html").glob("*.html"):
+        assert not re.search(r"<script[^>]*https?://", page.read_text(encoding="utf-8")), "a script from the network"
     assert PUBLIC - documented(tmp_path / "html" / "objects.inv") == set()
     code, said = build("doctest", tmp_path)
     assert code == 0, said
