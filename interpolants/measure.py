@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import mpmath
@@ -186,8 +187,10 @@ def classify(time: float, a: mpf, b: mpf, c: mpf) -> End:
         if b == 0 or a == 0:
             return End(time, float(b), 0.0)
         slope = float(mpmath.log10(abs(a / b)) / 10)
-        order = round(12 * slope) / 12
-        if abs(slope - order) < 0.02 and order != 0:
+        order = round(12 * slope) / 12  # with a logarithm beside the power the slope is off by a hundredth
+        if c != 0 and abs(slope - float(mpmath.log10(abs(b / c)) / 10)) < 1e-9:
+            order = float(Fraction(slope).limit_denominator(10**4))
+        if abs(slope - order) < 0.02 and abs(order) > 1e-6:
             return End(time, 0.0 if order > 0 else float(mpmath.sign(c)) * float("inf"), order)
         if abs(c - b) > abs(b - a) / 2 and abs(b - a) > mpf(10) ** -18 * abs(b):
             return End(time, float(mpmath.sign(c)) * float("inf"), 0.0)

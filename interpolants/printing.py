@@ -97,6 +97,8 @@ def emit(expression: Expr) -> str:
     arguments = ", ".join(map(emit, expression.args))
     if name == "held":
         return f"({' * '.join(map(emit, expression.args))})"
+    if name == "ln":
+        return f"xp.log({arguments})"
     if name in ("sinpi", "cospi"):
         return f"_{name}({arguments})"
     if isinstance(expression, Abs):

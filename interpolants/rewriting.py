@@ -15,7 +15,7 @@ from sympy import Expr, Function, Pow, cos, cosh, log, sin, sinh, tan
 from sympy.simplify.fu import TR8, TR9, hyper_as_trig
 
 from interpolants.naming import name_exponentials, name_roots
-from interpolants.stable import cospi, from_one, held, plain, reflect, sinpi, stable, supplement
+from interpolants.stable import cospi, from_one, held, plain, powers_from_one, reflect, sinpi, stable, supplement
 
 __all__ = ["effort", "forms"]
 
@@ -25,7 +25,7 @@ def forms(expression: Expr, *, thorough: bool) -> Iterator[Expr]:
     seen: set[Expr] = set()
     for raw in _simplifications(expression) if thorough else _rearrangements(expression):
         once = stable(raw)
-        for form in (plain(once), once, reflect(once), supplement(once), from_one(once)):
+        for form in (plain(once), once, reflect(once), supplement(once), from_one(once), powers_from_one(once)):
             if form not in seen:
                 seen.add(form)
                 yield form

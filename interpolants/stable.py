@@ -8,18 +8,33 @@ Nothing here changes a value.
 from __future__ import annotations
 
 import sympy
-from sympy import Add, Expr, Function, Integer, Rational, cos, exp, log, pi, sin, tan
+from sympy import Add, Expr, Function, Integer, Pow, Rational, cos, exp, log, pi, sin, tan
 from sympy.codegen.cfunctions import expm1, log1p
 
 from interpolants.naming import factored, name_exponentials
 
-__all__ = ["cospi", "from_one", "held", "plain", "reflect", "release", "sinpi", "stable", "supplement"]
+__all__ = [
+    "cospi",
+    "from_one",
+    "held",
+    "ln",
+    "plain",
+    "powers_from_one",
+    "reflect",
+    "release",
+    "sinpi",
+    "stable",
+    "supplement",
+]
 
 sinpi = Function("sinpi", real=True)
 cospi = Function("cospi", real=True)
 
 LARGEST_FACTORED = 6
 """Beyond this degree a polynomial is only searched for the zeros that matter, those at the ends."""
+
+ln = Function("ln", real=True)
+"""A logarithm that sympy does not take back: expm1(q log t) would become t**q − 1 again."""
 
 held = Function("held", real=True)
 """A product of a number and a sum that sympy would multiply out: 5·(1 − t) is exact near 1, 5 − 5·t is not."""
@@ -110,6 +125,20 @@ def reflect(expression: Expr) -> Expr:
     swapped = {node: cospi(_rest(half, node.args[0])) for node in expression.atoms(sinpi)}
     swapped |= {node: sinpi(_rest(half, node.args[0])) for node in expression.atoms(cospi)}
     return expression.xreplace(swapped)
+
+
+def powers_from_one(expression: Expr) -> Expr:
+    """Write 1 − t**q with a broken q as −expm1(q log t): exact where t is close to 1."""
+
+    def rewrite(node: Expr) -> Expr:
+        for power in node.atoms(Pow):
+            if isinstance(node, Add) and power.base.is_Symbol and power.exp.is_Rational and not power.exp.is_Integer:
+                weight = node.coeff(power)
+                if weight != 0 and -weight in node.args:
+                    node = node - weight * power + weight + weight * expm1(power.exp * ln(power.base))
+        return node
+
+    return expression.replace(lambda node: isinstance(node, Add), rewrite)
 
 
 def plain(expression: Expr) -> Expr:
