@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sympy import Expr, Integer, LessThan, Piecewise, StrictLessThan, Symbol, piecewise_fold, true
+from sympy.polys.polyerrors import PolynomialError
 
 from interpolants.budget import within
 from interpolants.drafts import Draft, Piece
@@ -154,9 +155,12 @@ def _single(exact: Exact, form: Expr) -> Draft:
 def _trials(exact: Exact, floor: float, thorough: bool, seconds: float) -> list[_Trial]:
     """Measure every form that turns up within the time budget, and at least the first."""
     measured = _measured(exact, floor, thorough)
-    trials = list(islice(measured, 1))
-    with suppress(TimeoutError):
+    trials: list[_Trial] = []
+    with suppress(TimeoutError, PolynomialError):  # sympy gives up on some numbers of hundreds of digits
+        trials += islice(measured, 1)
         within(seconds, lambda: trials.extend(measured))
+    if not (trials or thorough):
+        trials.append(_Trial(exact.expression, measure(_single(exact, exact.expression), exact, floor)))
     return trials
 
 
