@@ -185,3 +185,9 @@ def test_refusals_of_the_regularised_optimum(kind, make):
     """A price that is not positive, and a loss that is negative or no expression, are refused in three parts."""
     with pytest.raises(kind, match=r"expected .*; received .*; remedy: "):
         make()
+
+
+def test_a_negative_loss_is_called_by_its_name():
+    """The refusal speaks of the excess loss, where it is negative, and not of a root that is not real."""
+    with pytest.raises(ValueError, match=r"expected the excess loss >= 0 .*; received -0\.4.* at t = 0\.0"):
+        w.KLRegularized(1, t - sympy.Rational(1, 2)).of(Linear())
