@@ -11,6 +11,7 @@ t = 0 is data and t = 1 is noise, everywhere. See the documentation's convention
 """
 
 from interpolants import diffusion
+from interpolants.bounds import Bound, kl_bound
 from interpolants.certify import certify
 from interpolants.dynamics import forward_sde, probability_flow, reverse_sde, suggest
 from interpolants.equivalence import transfer, transfer_diffusion
@@ -28,6 +29,7 @@ from interpolants.two_sided import TwoSided, TwoSidedPath
 __all__ = [
     "GVP",
     "VP",
+    "Bound",
     "Coefficients",
     "Data",
     "Gaussian",
@@ -46,6 +48,7 @@ __all__ = [
     "convert",
     "diffusion",
     "forward_sde",
+    "kl_bound",
     "probability_flow",
     "reverse_sde",
     "straightness",

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sympy import Expr, Integer, pi, sin, sympify
+from sympy import Expr, Integer, pi, sin, sqrt, sympify
 
 from interpolants.coefficient import Coefficient
 from interpolants.measure import Exact
@@ -28,6 +28,7 @@ __all__ = [
     "Custom",
     "Decreasing",
     "DiffusionCoefficient",
+    "KLRegularized",
     "Ramp",
     "Sigma",
     "SinSquared",
@@ -66,13 +67,17 @@ class DiffusionCoefficient:
             ValueError: w is negative somewhere; the message says where.
         """
         expression = self.expression(schedule)
-        exact = Exact(expression, t, schedule.exact_domain)
-        for time in np.linspace(*schedule.domain, 66)[1:-1]:
-            if exact.at(time) < 0:
-                received = f"{float(exact.at(time)):.4g} at t = {time:.4g}"
-                remedy = "square the expression, or restrict it to where it is positive"
-                raise ValueError(explain(f"w = {self.name} >= 0 on the domain of {schedule.name}", received, remedy))
+        _expect_non_negative(expression, schedule, f"w = {self.name}")
         return schedule.coefficient(expression, f"w = {self.name}")
+
+
+def _expect_non_negative(expression: Expr, schedule: Schedule, what: str) -> None:
+    exact = Exact(expression, t, schedule.exact_domain)
+    for time in np.linspace(*schedule.domain, 66)[1:-1]:
+        if exact.at(time) < 0:
+            received = f"{float(exact.at(time)):.4g} at t = {time:.4g}"
+            remedy = "square the expression, or restrict it to where it is positive"
+            raise ValueError(explain(f"{what} >= 0 on the domain of {schedule.name}", received, remedy))
 
 
 def _unit(schedule: Schedule) -> Expr:
@@ -97,6 +102,53 @@ def KL() -> DiffusionCoefficient:  # noqa: N802
     2401.08740, §2.4 (wKL in the main text's normalisation).
     """
     return DiffusionCoefficient("KL()", lambda schedule: 2 * schedule.expressions["kappa"])
+
+
+def KLRegularized(eta: float, excess_loss: object) -> DiffusionCoefficient:  # noqa: N802
+    r"""Return the w that is best for the KL bound plus :math:`\eta\int w_t\,dt`, finite at t = 1.
+
+    .. math:: w^{KL,\eta} = w^{KL}\sqrt{\frac{L_t}{L_t + 2\eta\,(w^{KL})^2}}
+              = 2\sigma W\sqrt{\frac{L_t}{\alpha^2 L_t + 8\eta\,\sigma^2 W^2}}
+
+    minimises :math:`\tfrac12 w^{-1}(1 + w/2\kappa)^2 L_t + \eta w` at every time: the derivative
+    :math:`-L_t/2w^2 + L_t/8\kappa^2 + \eta` vanishes at :math:`w^{-2} = (2\kappa)^{-2} + 2\eta/L_t`. Where α₁ = 0 it
+    ends at :math:`\sqrt{L_1/2\eta}`; where :math:`L_t = 0` it is 0. The appendix of the paper has 4η under the root.
+
+    Args:
+        eta: :math:`\eta > 0`, the price of noise; ``KL()`` is the limit η → 0.
+        excess_loss: :math:`L_t = \mathbb E|v - v_\theta|^2 \ge 0`: a number, an expression of time or its text, or a
+            function of time made of operators and sympy's functions, which is called with ``t`` once. Values that
+            were measured at some times are to be fitted by a short expression first.
+
+    Raises:
+        TypeError: no expression, or a function that does not accept a symbol.
+        ValueError: η is not a number > 0; :math:`L_t < 0` somewhere (when it meets a schedule).
+
+    References: Ma et al. (2024), arXiv 2401.08740, §2.4.
+    """
+    price, loss = canonical(eta, "eta"), _excess_loss(excess_loss)
+    if price.free_symbols or not price > 0:
+        raise ValueError(explain("a number eta > 0", str(eta), "use KL() for no penalty on w"))
+
+    def expression(schedule: Schedule) -> Expr:
+        _expect_non_negative(loss, schedule, "the excess loss")
+        alpha, sigma, wronskian = (schedule.expressions[name] for name in ("alpha", "sigma", "wronskian"))
+        if loss == 0:
+            return Integer(0)
+        return 2 * sigma * wronskian * sqrt(loss / (alpha**2 * loss + 8 * price * sigma**2 * wronskian**2))
+
+    return DiffusionCoefficient(f"KLRegularized({eta}, {loss})", expression)
+
+
+def _excess_loss(value: object) -> Expr:
+    """Return a loss as an expression of time; a function is followed with the symbol."""
+    if callable(value) and not isinstance(value, Expr):
+        try:
+            value = value(t)
+        except Exception as error:  # a function that was not written for a symbol may fail in any way
+            remedy = "write it with operators and sympy's functions, or fit its values by a short expression of t"
+            raise TypeError(explain("an excess loss that accepts a symbol", repr(value), remedy)) from error
+    return canonical(value, "the excess loss")
 
 
 def Sigma() -> DiffusionCoefficient:  # noqa: N802

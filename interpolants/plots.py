@@ -5,13 +5,15 @@ Colours are those of Okabe & Ito, told apart with every common form of colour bl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interpolants.diffusion import DiffusionCoefficient
+from interpolants.bounds import kl_bound
+from interpolants.diffusion import KL, DiffusionCoefficient
+from interpolants.divergence import exact_kl
 from interpolants.dynamics import probability_flow, reverse_sde
 from interpolants.path import Path
 from interpolants.schedule import Schedule
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
+    "bounds",
     "diffusion_curves",
     "schedule_curves",
     "style",
@@ -34,6 +37,7 @@ __all__ = [
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), "-", "--")
+_MULTIPLES = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 _NAMES = {"linear": "Linear", "gvp": "GVP", "vp": "VP"}
 
 
@@ -117,6 +121,29 @@ def transport_cost_table(schedules: Sequence[Schedule], deviations: Sequence[flo
             cost, bound = transport_cost(path), wasserstein2(path) ** 2
             rows.append({"schedule": schedule.name, "s": s, "cost": cost, "W2_squared": bound})
     return rows
+
+
+def bounds(ax: Axes, path: Path, delta: Callable[[float], float], multiples: Sequence[float] = _MULTIPLES) -> Axes:
+    r"""Draw the KL bound and the true divergence against the multiple c in w = c·wKL, for a Gaussian target.
+
+    The model is wrong by :math:`v_\theta - v = \delta_t(x - \alpha_t m)`, whose excess loss is
+    :math:`\delta_t^2\sum(\alpha_t^2 c + \sigma_t^2)`. Where that makes the bound infinite, its curve is missing.
+    """
+    schedule, values = path.schedule, path.target.eigenvalues[0]
+
+    def loss(time: float) -> float:
+        return float(delta(time) ** 2 * np.sum(schedule.alpha(time) ** 2 * values + schedule.sigma(time) ** 2))
+
+    choices = [multiple * KL() for multiple in multiples]
+    bound = np.asarray([float(kl_bound(path, None, w, excess_loss=loss)) for w in choices])
+    truth = [exact_kl(path, delta, 0.0, w) for w in choices]
+    ax.plot(multiples, np.where(np.isfinite(bound), bound, np.nan), label="bound", **_look(0))
+    ax.plot(multiples, truth, label=r"$\mathrm{KL}(p_0\,\|\,\hat p_0)$", **_look(1))
+    ax.axvline(1.0, color="0.35", linewidth=1.0, linestyle=":")
+    ax.set(xscale="log", yscale="log", xlabel=r"multiple c in $w = c\,w^{KL}$", ylabel="divergence")
+    ax.set(title=_name(schedule))
+    ax.legend()
+    return ax
 
 
 def trajectories(

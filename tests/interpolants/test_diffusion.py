@@ -1,19 +1,23 @@
 """Every choice of w is the formula of the paper, non-negative, and can be scaled and added."""
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
+import scipy.optimize
 import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mpf
 
-from interpolants import GVP, VP, Linear, t
+from interpolants import GVP, VP, Linear, Schedule, t
 from interpolants import diffusion as w
 from interpolants.schedules import TrigFlow
 from tests.support.precision import sensitivity, ulps, value
 from tests.support.strategies import cases, choices, interior, law, many
 from tests.support.zoo import CASES, CHOICES
+from tests.support.zoo import kappa as zoo_kappa
 
 
 @given(case=cases, choice=choices, times=many(interior, 8))
@@ -113,3 +117,77 @@ def test_other_domains_have_their_own_unit():
     for choice, ends in ((w.SinSquared(), (0.0, 0.0)), (w.Ramp(), (0.0, 1.0)), (w.Decreasing(), (0.0, 1.0))):
         assert [choice.of(schedule)(end) for end in (lo, hi)] == pytest.approx(ends, abs=1e-15)
     assert w.SinSquared().of(schedule)(hi / 2) == pytest.approx(1.0)
+
+
+HUNDREDTHS = st.integers(1, 400).map(lambda k: k / 100)
+
+
+@given(time=interior, case=cases, eta=HUNDREDTHS, loss=HUNDREDTHS)
+@law(20)
+def test_regularised_optimum_is_the_minimiser(time, case, eta, loss):
+    """It is where scipy finds the least of ½(1 + w/2κ)²L/w + ηw, with κ of the zoo; that of the appendix is worse."""
+    kappa = float(value(lambda s: zoo_kappa(case, s), time))
+
+    def objective(choice):
+        return (1 + choice / (2 * kappa)) ** 2 * loss / (2 * choice) + eta * choice
+
+    # The expression itself, without the search for code: the case is new every time.
+    found = float(w.KLRegularized(eta, loss).expression(case.schedule).subs(t, sympy.Rational(time)))
+    best = scipy.optimize.minimize_scalar(lambda x: objective(math.exp(x)), bracket=(-9.0, 0.0), tol=1e-12)
+    assert objective(found) <= best.fun * (1 + 1e-12)
+    assert found == pytest.approx(math.exp(best.x), rel=1e-5)
+    appendix = (1 / (2 * kappa) ** 2 + 4 * eta / loss) ** -0.5
+    assert objective(appendix) > objective(found)
+
+
+@pytest.mark.parametrize("schedule", [Linear(), GVP()], ids=lambda s: s.name)
+@pytest.mark.parametrize("loss", [sympy.Rational(1, 3), 2 + t, "exp(t)/7", lambda s: 1 + s * s], ids=str)
+def test_regularised_optimum_at_the_noise(schedule, loss):
+    """Its limit at t = 1 is √(L₁/2η), by sympy and by the coefficient; it has no pole, and is wKL near the data."""
+    eta, choice = sympy.Rational(3, 10), w.KLRegularized(sympy.Rational(3, 10), loss)
+    at_1 = {"exp(t)/7": sympy.E / 7}.get(loss) if isinstance(loss, str) else None
+    at_1 = at_1 or (sympy.Integer(2) if callable(loss) and not isinstance(loss, sympy.Expr) else loss.subs(t, 1))
+    exact = sympy.sqrt(at_1 / (2 * eta))
+    assert sympy.simplify(sympy.limit(choice.expression(schedule), t, 1, "-") - exact) == 0
+    coefficient = choice.of(schedule)
+    assert coefficient.poles == ()
+    assert coefficient(1.0) == pytest.approx(float(exact), rel=4e-16)
+    assert coefficient(0.0) == 0
+    assert coefficient(1e-9) == pytest.approx(w.KL().of(schedule)(1e-9), rel=1e-8)
+
+
+def test_regularised_optimum_without_loss():
+    """Where the excess loss vanishes the best w is 0: everywhere, at an inner time, and at an end."""
+    assert w.KLRegularized(1, 0).of(Linear())(np.linspace(0, 1, 5)).tolist() == [0.0] * 5
+    assert w.KLRegularized(1, (t - sympy.Rational(1, 2)) ** 2).of(Linear())(0.5) == 0.0
+    assert w.KLRegularized(1, 1 - t).of(Linear())(1.0) == 0.0
+
+
+def no_symbol(s):
+    """A function that only takes numbers."""
+    return float(np.interp(float(s), [0, 1], [1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        (ValueError, lambda: w.KLRegularized(0, 1)),
+        (ValueError, lambda: w.KLRegularized(-1, 1)),
+        (ValueError, lambda: w.KLRegularized(t, 1)),
+        (TypeError, lambda: w.KLRegularized(1, None)),
+        (TypeError, lambda: w.KLRegularized(1, no_symbol)),
+        (ValueError, lambda: w.KLRegularized(1, sympy.oo)),
+        (ValueError, lambda: w.KLRegularized(1, -1).of(Linear())),
+        (ValueError, lambda: w.KLRegularized(1, t - sympy.Rational(1, 2)).of(Schedule("s", 1 - t, t))),
+    ],
+)
+def test_refusals_of_the_regularised_optimum(kind, make):
+    """A price that is not positive, and a loss that is negative or no expression, are refused in three parts."""
+    with pytest.raises(kind, match=r"expected .*; received .*; remedy: "):
+        make()
+
+
+def test_a_negative_loss_is_called_by_its_name():
+    """The refusal speaks of the excess loss, where it is negative, and not of a root that is not real."""
+    with pytest.raises(ValueError, match=r"expected the excess loss >= 0 .*; received -0\.4.* at t = 0\.0"):
+        w.KLRegularized(1, t - sympy.Rational(1, 2)).of(Linear())

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from interpolants import GVP, VP, Linear, Path, diffusion, plots
+from interpolants import GVP, VP, Gaussian, Linear, Path, diffusion, plots
 from tests.support.zoo import GAUSSIAN, MIXTURE_1D
 
 SCHEDULES = [Linear(), GVP(), VP()]
@@ -65,6 +65,16 @@ def test_transport_cost_table():
     for row in rows:
         assert abs(row["cost"] - (1 + row["s"] ** 2 - math.pi / 2 * row["s"])) < 1e-9
         assert abs(row["W2_squared"] - (1 - row["s"]) ** 2) < 1e-12
+
+
+def test_bounds(ax):
+    """For N(0, 1) under VP(1, 1) the bound is (1 + c)²δ²/2c and a constant; the truth is below, and less at c = 2."""
+    path = Path(VP(1, 1), Gaussian([0.0], 1.0))
+    assert plots.bounds(ax, path, lambda s: 0.05, multiples=[0.5, 1.0, 2.0]) is ax
+    c, bound, truth = (*ax.lines[0].get_data(), ax.lines[1].get_ydata())
+    np.testing.assert_allclose(bound - bound[1], 0.05**2 * ((1 + c) ** 2 / (2 * c) - 2), rtol=1e-7, atol=1e-12)
+    assert (truth < bound).all()
+    assert truth[2] < truth[1]
 
 
 @pytest.mark.parametrize("w", [None, diffusion.Sigma()], ids=repr)
