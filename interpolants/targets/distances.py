@@ -61,5 +61,4 @@ def boltzmann(excess: Array, sigma: Array) -> Array:
     r"""Return :math:`e^{-\mathrm{excess}/\sigma^2}` for excess ≥ 0; at σ = 0 the limit, 1 at 0 and else 0."""
     xp: Any = namespace(excess)
     safe = xp.where(sigma > 0, sigma, 1.0)
-    with np.errstate(over="ignore"):
-        return xp.where(sigma > 0, xp.exp(-(excess / safe / safe)), excess == 0)
+    return xp.where(sigma > 0, xp.exp(-(excess / safe / safe)), excess == 0)

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sympy import Expr
 
 from interpolants.coefficient import Array, namespace
@@ -61,7 +61,7 @@ class Empirical(Target):
     arXiv 2310.02664, for networks that come to it.
     """
 
-    def __init__(self, points: Any, weights: ArrayLike | None = None, labels: Any = None, *, block: int = 2**22):
+    def __init__(self, points: Any, weights: Any = None, labels: Any = None, *, block: int = 2**22):
         self.points = check_points(points)
         count = self.points.shape[0]
         if not block >= 1:
@@ -138,6 +138,7 @@ class Empirical(Target):
             spread = spread + (gamma * 2 * half_squares(mean, one, y, centre, self.block)).sum(1)[:, None]
         return _cast(_dominated(self.dimension * gain, _times(factor, spread))[:, 0], x)
 
+    @INFINITE
     def posterior(self, x: Array, *, alpha: Any, sigma: Any) -> Array:
         r"""Return the responsibilities :math:`\gamma_k(x)`, shape (B, N): the probability that x came from y_k.
 

@@ -25,6 +25,9 @@ RNG = np.random.default_rng(5)
 POINTS = np.array([[1.0, 0.5], [-1.5, 0.25], [0.25, -2.0], [-0.75, 0.75], [1.25, 0.75]])
 WEIGHTS = np.array([0.125, 0.25, 0.25, 0.0625, 0.3125])
 DATA = Empirical(POINTS, WEIGHTS)
+ROOTS = RNG.standard_normal((2, 3, 3))
+# The eigenvectors of 2 × 2 matrices may be symmetric, which hides a missing transpose.
+SOLID = GaussianMixture([0.4, 0.6], RNG.standard_normal((2, 3)), ROOTS @ ROOTS.swapaxes(1, 2) + 0.1 * np.eye(3))
 SOME = np.array([[0.3, -0.8], [1.4, 0.9], [-2.0, 0.1], [0.0, 0.0], [4.0, -5.0]])
 
 
@@ -185,10 +188,10 @@ def test_jacobian_and_divergence(case, prediction, time):
 
 
 @every_case
-@pytest.mark.parametrize("target", [DATA, MIXTURE], ids=["empirical", "mixture"])
+@pytest.mark.parametrize("target", [DATA, MIXTURE, SOLID], ids=["empirical", "mixture", "mixture-3d"])
 def test_jacobian_is_what_autograd_finds(case, target):
     """Gradients flow in torch, and give the Jacobian of velocity and score of finite data and of mixtures."""
-    path, x = Path(case.schedule, target), torch.from_numpy(SOME)
+    path, x = Path(case.schedule, target), torch.from_numpy(np.hstack([SOME, SOME[::-1]])[:, : target.dimension].copy())
     for prediction in (Velocity, Score):
         one = torch.func.jacrev(lambda p: path.predict(prediction, 0.4, p).sum(0))(x)  # noqa: B023
         found = path.jacobian(0.4, x, prediction)
@@ -223,6 +226,8 @@ def test_the_data_end(case):
     for infinite_there in (path.score, path.velocity, path.noise, path.v_prediction, path.jacobian, path.divergence):
         with pytest.raises(PoleError, match=r"expected a time where .* is finite; received t = 0; remedy: "):
             infinite_there(0.0, x)
+    equal = Path(case.schedule, Empirical(np.full((13, 1), 0.1)))
+    np.testing.assert_array_equal(equal.score(np.zeros(1), np.array([[0.1]])), [[0.0]])
     by_torch = path.score(torch.zeros(3, dtype=torch.float64), torch.from_numpy(x))
     np.testing.assert_array_equal(by_torch.numpy(), -infinite)
 
@@ -238,3 +243,5 @@ def test_no_nan_anywhere(case):
             found = getattr(path, name)(times, x)
             assert not np.isnan(found).any(), name
             assert np.isfinite(found[3:]).all(), name
+        sigma = np.array([[1e-300], [1e-160], [1.0]])
+        assert np.abs(DATA.posterior(x[:3], alpha=1.0, sigma=sigma).sum(1) - 1).max() < 1e-15

@@ -74,7 +74,7 @@ def test_distances_of_points_that_nearly_coincide(d, gap):
     y = 100.0 + RNG.standard_normal((6, d))
     x = 0.75 * y[:2] + gap * RNG.standard_normal((2, d))
     exact = np.array([[exact_half_square(a, 0.75, b) for b in y] for a in x])
-    found = half_squares(x, np.array(0.75), y, y.mean(0), 5 * d)
+    found = half_squares(x, np.array(0.75), y, y.mean(0), d)
     # The rounding of αy at 75 is what remains of a difference of size gap.
     np.testing.assert_allclose(found, exact, rtol=2e-14 + 75 * 2.0**-52 / gap)
 
