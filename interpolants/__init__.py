@@ -21,7 +21,7 @@ from interpolants.reparametrise import time_shift
 from interpolants.schedule import Coefficients, Schedule
 from interpolants.schedules import GVP, VP, Linear
 from interpolants.symbols import t
-from interpolants.targets import Gaussian, GaussianMixture
+from interpolants.targets import Empirical, Gaussian, GaussianMixture
 from interpolants.terminal import zero_terminal_snr
 from interpolants.transport import straightness, transport_cost, wasserstein2
 from interpolants.two_sided import TwoSided, TwoSidedPath
@@ -32,6 +32,7 @@ __all__ = [
     "Bound",
     "Coefficients",
     "Data",
+    "Empirical",
     "Gaussian",
     "GaussianMixture",
     "Linear",

@@ -2,6 +2,7 @@ r"""A path is a schedule and a target: exact marginals :math:`p_t`, and what the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,12 @@ from interpolants.coefficient import Array, pad
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, expect_prediction
 from interpolants.prior import standard_normal
 from interpolants.schedule import Schedule
-from interpolants.targets.mixture import GaussianMixture
+from interpolants.targets.target import Target
 from solvers.errors import explain
 
 __all__ = ["Path"]
+
+Products = Callable[[Expr, Expr, Expr, Expr], dict[str, Expr]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Path:
 
     Args:
         schedule: any :class:`Schedule`.
-        target: a :class:`Gaussian` or :class:`GaussianMixture`, dimension d.
+        target: a :class:`Gaussian`, :class:`GaussianMixture` or :class:`Empirical`, dimension d.
 
     ``time`` is a number or has shape (B,); ``x`` has shape (B, d). numpy in, numpy out; torch in, torch out.
 
@@ -31,29 +34,42 @@ class Path:
     """
 
     schedule: Schedule
-    target: GaussianMixture
+    target: Target
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, Schedule):
             raise TypeError(explain("a Schedule", repr(self.schedule), "pass Linear(), GVP(), VP() or Schedule(...)"))
-        if not isinstance(self.target, GaussianMixture):
-            raise TypeError(explain("a target", repr(self.target), "pass Gaussian(mean, cov)"))
+        if not isinstance(self.target, Target):
+            raise TypeError(explain("a target", repr(self.target), "pass Gaussian(mean, cov) or Empirical(points)"))
 
     def _coefficient(self, expression: Expr, time: Any, x: Array) -> Any:
         return pad(self.schedule.coefficient(expression)(time), x)
 
+    def _coefficients(self, wanted: Products, prediction: Prediction, time: Any, x: Array) -> dict[str, Any]:
+        """Evaluate the products of the row (c, d), α and σ that the target wants."""
+        c, d = expect_prediction(prediction, "prediction").row(self.schedule)
+        expressions = wanted(c, d, self.schedule.expressions["alpha"], self.schedule.expressions["sigma"])
+        return {name: self._coefficient(expression, time, x) for name, expression in expressions.items()}
+
     def predict(self, prediction: Prediction, time: Any, x: Array) -> Array:
         """Return the conditional expectation of ``prediction`` given x_t = x, shape (B, d)."""
-        c, d = expect_prediction(prediction, "prediction").row(self.schedule)
-        alpha, sigma = self.schedule.expressions["alpha"], self.schedule.expressions["sigma"]
-        return self.target.expectation(
-            x,
-            alpha=self._coefficient(alpha, time, x),
-            sigma=self._coefficient(sigma, time, x),
-            c=self._coefficient(c, time, x),
-            c_alpha=self._coefficient(c * alpha, time, x),
-            d_sigma=self._coefficient(d * sigma, time, x),
-        )
+        coefficients = self._coefficients(self.target.products, prediction, time, x)
+        return self.target.expectation(x, **coefficients)
+
+    def jacobian(self, time: Any, x: Array, prediction: Prediction = Velocity) -> Array:
+        r"""Return the Jacobian of a prediction in x, shape (B, d, d), rows being its components.
+
+        For finite data the velocity's is
+        :math:`\nabla v = (\dot\sigma/\sigma)I - (W\alpha/\sigma^3)\operatorname{Cov}_\gamma(y)`, and a number as time
+        at which it is infinite raises PoleError.
+        """
+        coefficients = self._coefficients(self.target.slopes, prediction, time, x)
+        return self.target.jacobian(x, **coefficients)
+
+    def divergence(self, time: Any, x: Array, prediction: Prediction = Velocity) -> Array:
+        """Return the trace of :meth:`jacobian`, shape (B,); for finite data without a d × d matrix."""
+        coefficients = self._coefficients(self.target.slopes, prediction, time, x)
+        return self.target.divergence(x, **coefficients)
 
     def velocity(self, time: Any, x: Array) -> Array:
         r"""Return :math:`v = \dot\alpha\,\mathbb E[x_{\mathrm{data}}|x] + \dot\sigma\,\mathbb E[\varepsilon|x]`."""

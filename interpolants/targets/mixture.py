@@ -17,15 +17,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sympy import Expr
 
 from interpolants.coefficient import Array, namespace
 from interpolants.prior import standard_normal
+from interpolants.targets.target import Target
 from solvers.errors import explain
 
 __all__ = ["GaussianMixture"]
 
 
-class GaussianMixture:
+class GaussianMixture(Target):
     r"""The target :math:`\sum_k \pi_k N(m_k, C_k)`.
 
     Args:
@@ -52,15 +54,31 @@ class GaussianMixture:
         """The dimension d."""
         return int(self.means.shape[1])
 
+    def products(self, c: Expr, d: Expr, alpha: Expr, sigma: Expr) -> dict[str, Expr]:
+        """Return α, σ, c and the products cα and dσ."""
+        return {"alpha": alpha, "sigma": sigma, "c": c, "c_alpha": c * alpha, "d_sigma": d * sigma}
+
     def expectation(self, x: Array, *, alpha: Any, sigma: Any, c: Any, c_alpha: Any, d_sigma: Any) -> Array:
         """Return E[c·x_data + d·ε | x], shape (B, d), from c, c·α and d·σ (numbers, or of shape (B, 1))."""
-        means, values, vectors = self._arrays(x)
-        z, variances = self._whiten(x, alpha, sigma)
-        gain = (_component(c_alpha) * values + _component(d_sigma)) / variances
-        per_component = _component(c) * means + _rotate(gain * z, vectors.swapaxes(-1, -2))
+        z, variances, _, per_component = self._components(x, alpha, sigma, c, c_alpha, d_sigma)
         if len(self.weights) == 1:
             return per_component[:, 0]
         return (self._responsibilities(x, z, variances)[..., None] * per_component).sum(1)
+
+    def jacobian(self, x: Array, *, alpha: Any, sigma: Any, c: Any, c_alpha: Any, d_sigma: Any) -> Array:
+        r"""Return :math:`\sum_k\gamma_k[G_k + e_k(g_k - s)^\top]` of :math:`\sum_k\gamma_k e_k`, shape (B, d, d).
+
+        Here :math:`G_k = (c\alpha C_k + d\sigma I)S_k^{-1}`, :math:`g_k = -S_k^{-1}(x - \alpha m_k)` and
+        :math:`s = \sum_k\gamma_k g_k`.
+        """
+        _, _, vectors = self._arrays(x)
+        transposed = vectors.swapaxes(-1, -2)
+        z, variances, gain, per_component = self._components(x, alpha, sigma, c, c_alpha, d_sigma)
+        gamma = self._responsibilities(x, z, variances)[..., None]
+        scores = -_rotate(z / variances, transposed)
+        slopes = (vectors * gain[..., None, :]) @ transposed
+        pulls = scores - (gamma * scores).sum(1)[:, None]
+        return (gamma[..., None] * (slopes + per_component[..., None] * pulls[..., None, :])).sum(1)
 
     def log_density(self, x: Array, *, alpha: Any, sigma: Any) -> Array:
         """Return log p_t(x), shape (B,)."""
@@ -109,6 +127,15 @@ class GaussianMixture:
         means, values, vectors = self._arrays(x)
         centred = x[:, None, :] - _component(alpha) * means
         return _rotate(centred, vectors), _component(alpha) ** 2 * values + _component(sigma) ** 2
+
+    def _components(
+        self, x: Array, alpha: Any, sigma: Any, c: Any, c_alpha: Any, d_sigma: Any
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return z and the variances of :meth:`_whiten`, the gain of z, and each component's expectation (B, K, d)."""
+        means, values, vectors = self._arrays(x)
+        z, variances = self._whiten(x, alpha, sigma)
+        gain = (_component(c_alpha) * values + _component(d_sigma)) / variances
+        return z, variances, gain, _component(c) * means + _rotate(gain * z, vectors.swapaxes(-1, -2))
 
     def _logits(self, x: Array, z: Array, variances: Array) -> Array:
         """Return log π_k + log N(x; αm_k, S_k), shape (B, K)."""

@@ -1,0 +1,61 @@
+"""What a path asks of a target: posterior means, densities and samples of its data under any schedule."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from sympy import Expr
+
+from interpolants.coefficient import Array
+from solvers.errors import explain
+
+__all__ = ["Target"]
+
+
+class Target(ABC):
+    r"""A law of data in d dimensions whose :math:`\mathbb E[c\,x_{\mathrm{data}} + d\,\varepsilon\,|\,x]` is known.
+
+    A target names the products of :math:`c, d, \alpha, \sigma` that it needs as expressions (:meth:`products`,
+    :meth:`slopes`), so that what is infinite in a factor and finite in a product is simplified before it is evaluated;
+    the path evaluates them, each to a number or an array of shape (B, 1), and passes them on by name.
+    """
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """The dimension d."""
+
+    @abstractmethod
+    def products(self, c: Expr, d: Expr, alpha: Expr, sigma: Expr) -> dict[str, Expr]:
+        """Return the keyword arguments of :meth:`expectation` as expressions of time."""
+
+    @abstractmethod
+    def expectation(self, *args: Any, **coefficients: Any) -> Array:
+        """Return E[c·x_data + d·ε | x], shape (B, d), for x of shape (B, d)."""
+
+    @abstractmethod
+    def log_density(self, x: Array, *, alpha: Any, sigma: Any) -> Array:
+        """Return log p_t(x), shape (B,)."""
+
+    @abstractmethod
+    def sample(self, n: int, rng: Any) -> Array:
+        """Draw n points with a numpy or torch generator, shape (n, d), in float64."""
+
+    def slopes(self, c: Expr, d: Expr, alpha: Expr, sigma: Expr) -> dict[str, Expr]:
+        """Return the keyword arguments of :meth:`jacobian` and :meth:`divergence` as expressions of time."""
+        return self.products(c, d, alpha, sigma)
+
+    @abstractmethod
+    def jacobian(self, *args: Any, **coefficients: Any) -> Array:
+        """Return the Jacobian of :meth:`expectation` in x, shape (B, d, d): rows are components."""
+
+    def divergence(self, *args: Any, **coefficients: Any) -> Array:
+        """Return the trace of :meth:`jacobian`, shape (B,)."""
+        jacobian = self.jacobian(*args, **coefficients)
+        return sum(jacobian[:, k, k] for k in range(self.dimension))
+
+    def flow(self, x: Array, start: tuple[float, float], stop: tuple[float, float]) -> Array:
+        """Move points along the probability flow between (α, σ) at two times, where that has a closed form."""
+        remedy = "solve(probability_flow(schedule, path.velocity), x, uniform(n), RK4())"
+        raise ValueError(explain("a Gaussian target for a closed-form flow", type(self).__name__, remedy))
