@@ -30,6 +30,7 @@ from interpolants.path import Path
 from interpolants.prediction import Prediction, Velocity, conversion, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.symbols import canonical
+from interpolants.targets import Empirical, GaussianMixture
 from solvers.errors import explain
 
 __all__ = ["Bound", "exact_kl", "kl_bound"]
@@ -144,8 +145,13 @@ def _terminal(path: Path) -> float:
     """Return Σ π_k KL(N(αm_k, α²C_k + σ²I) ‖ N(0, σ²I)) at the noise end."""
     target, end = path.target, path.schedule.domain[1]
     ratio = (path.schedule.alpha(end) / path.schedule.sigma(end)) ** 2
-    shifts = ratio * (target.means**2).sum(1)
-    return float(target.weights @ [gap(ratio * c, shift) for c, shift in zip(target.eigenvalues, shifts)])
+    if isinstance(target, GaussianMixture):
+        shifts = ratio * (target.means**2).sum(1)
+        return float(target.weights @ [gap(ratio * c, shift) for c, shift in zip(target.eigenvalues, shifts)])
+    if isinstance(target, Empirical):
+        points = np.asarray(target.points, np.float64)
+        return float(np.asarray(target.weights) @ (ratio * (points**2).sum(1)) / 2)
+    raise TypeError(explain("a Gaussian, a mixture or finite data", type(target).__name__, "use one of these targets"))
 
 
 def _given(schedule: Schedule, excess_loss: object) -> Loss:

@@ -16,6 +16,7 @@ from interpolants import (
     VP,
     Bound,
     Data,
+    Empirical,
     Gaussian,
     GaussianMixture,
     Linear,
@@ -278,3 +279,12 @@ def test_refusals(kind, call):
     """Every wrong argument is refused in three parts."""
     with pytest.raises(kind, match=r"expected .*; received .*; remedy: "):
         call()
+
+
+def test_terminal_term_of_finite_data():
+    """For one point y the law at the noise end is N(αy, σ²I), whose divergence from the prior is α²|y|²/2σ²."""
+    point = np.array([[1.5, -0.5]])
+    bound = kl_bound(Path(VP(), Empirical(point)), None, diffusion.KL(), excess_loss=lambda time: 0.0)
+    alpha = mpmath.exp(-mpmath.mpf(201) / 40)
+    exact = alpha**2 * mpmath.mpf("2.5") / (2 * (1 - alpha**2))
+    assert float(bound) == pytest.approx(float(exact), rel=1e-9)
