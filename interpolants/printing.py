@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sympy
-from sympy import Abs, Add, Expr, Mul, Pow, Symbol, exp
+from sympy import Abs, Add, Expr, Mul, Pow, Rational, Symbol, exp
 
 from solvers.errors import explain
 
@@ -122,8 +122,15 @@ def _sum(terms: Sequence[Expr]) -> str:
 
 def _product(expression: Expr) -> str:
     constant, rest = expression.as_independent(*expression.free_symbols, as_Add=False)
+    if rest.func.__name__ == "held":  # the two numbers are one
+        return f"({emit(constant * rest.args[0])} * {emit(rest.args[1])})"
     above, below = [], []
-    for factor in Mul.make_args(rest):
+    factors = list(Mul.make_args(rest))
+    roots = [factor for factor in factors if isinstance(factor, Pow) and factor.exp == Rational(1, 2)]
+    if len(roots) > 1:  # one square root of the product
+        factors = [factor for factor in factors if factor not in roots]
+        above.append(f"xp.sqrt({' * '.join(emit(root.base) for root in roots)})")
+    for factor in factors:
         base, power = factor.as_base_exp()
         if not isinstance(factor, exp) and power.is_number and power.is_negative:
             below.append(_power(base, -power))
