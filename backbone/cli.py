@@ -49,7 +49,7 @@ def certify(
     Exits with status 1 where a required property fails, or where a replayed certificate does not hold.
 
     Args:
-        names: built-in schedules; all of them when nothing is given.
+        names: built-in schedules; linear, gvp and vp when nothing is given.
         alpha: data coefficient of a schedule of your own, such as "1 - t**2".
         sigma: its noise coefficient, such as "t**2".
         require: the properties that must not fail, such as alpha_1; when absent, those the library relies on.
@@ -109,7 +109,7 @@ def plot(
 
     Args:
         figure: what to draw.
-        names: built-in schedules; all of them when nothing is given.
+        names: built-in schedules; linear, gvp and vp when nothing is given.
         alpha: data coefficient of a schedule of your own, such as "1 - t**2".
         sigma: its noise coefficient, such as "t**2".
         out: PNG, SVG or PDF file; FIGURE.png when absent.

@@ -64,7 +64,7 @@ def measure(name: str, backend: str, *, random: int = RANDOM) -> Iterator[Row]:
                 got = function(times.astype(dtype))
             if got.dtype != dtype:
                 raise RuntimeError(f"{backend} turned {np.dtype(dtype)} into {got.dtype}")
-            errors = ulp_errors(got, values, floor=1.0 if quantity == "log_snr" else 0.0)
+            errors = ulp_errors(got, values, floor=schedule.quantity(quantity).floor)
             if backend == "jax":  # XLA flushes subnormal numbers to zero
                 errors[np.abs(np.asarray(values, float)) < np.finfo(dtype).tiny] = 0.0
             large = errors > 4

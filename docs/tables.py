@@ -117,7 +117,7 @@ class Coefficients(Generated):
         for quantity in schedules[0].expressions:
             for schedule in schedules:
                 expression = schedule.expressions[quantity]
-                lowered = lower(expression, t, schedule.exact_domain, 1.0 if quantity == "log_snr" else 0.0)
+                lowered = schedule.quantity(quantity).lowered
                 rows.append(
                     (
                         math(SYMBOLS.get(quantity, rf"\mathrm{{{quantity}}}")),

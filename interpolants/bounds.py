@@ -27,10 +27,11 @@ from interpolants.coefficient import Coefficient
 from interpolants.diffusion import DiffusionCoefficient, expect_diffusion
 from interpolants.divergence import exact_kl, gap, growth, inside
 from interpolants.path import Path
-from interpolants.prediction import Prediction, Velocity, conversion, expect_prediction
+from interpolants.prediction import Prediction, Velocity, conversion, expect_model, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.symbols import canonical
 from interpolants.targets import Empirical, GaussianMixture
+from interpolants.transport import BREAKS
 from solvers.errors import explain
 
 __all__ = ["Bound", "exact_kl", "kl_bound"]
@@ -38,8 +39,6 @@ __all__ = ["Bound", "exact_kl", "kl_bound"]
 Floats = NDArray[np.float64]
 Loss = Callable[[float], Floats]
 """A time → the mean square of an error and the standard error of that mean."""
-
-_BREAKS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 1 - 1e-4)
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,8 @@ def kl_bound(
 def _check(path: object, model: object, excess_loss: object, n: object) -> None:
     if not isinstance(path, Path):
         raise TypeError(explain("a Path", repr(path), "pass Path(schedule, target)"))
-    if model is not None and not callable(model):
-        raise TypeError(explain("a callable model(time, x)", repr(model), "pass a function, or bind(network, y)"))
+    if model is not None:
+        expect_model(model)
     if model is None and excess_loss is None:
         raise TypeError(explain("a model or an excess loss", "neither", "pass model, or None and excess_loss=…"))
     if model is not None and excess_loss is not None:
@@ -210,7 +209,7 @@ def _integrate(schedule: Schedule, integrand: Loss, exact: bool) -> tuple[float,
     from scipy.integrate import quad_vec  # slow to import, and only quadrature needs it
 
     lo, hi = schedule.domain
-    points = [lo + (hi - lo) * fraction for fraction in _BREAKS]
+    points = [lo + (hi - lo) * fraction for fraction in BREAKS[1:-1]]
     accuracy = {"epsabs": 1e-15, "epsrel": 1e-10, "limit": 2000} if exact else {"epsrel": 1e-4, "limit": 100}
     with np.errstate(divide="ignore", invalid="ignore"):  # 1/w may be infinite inside; the result then says so
         (total, spread), error = quad_vec(integrand, lo, hi, points=points, **accuracy)

@@ -53,7 +53,7 @@ class Coefficient:
         self.expression, self.symbol, self.label = expression, symbol, label
         self.domain = (float(domain[0]), float(domain[1]))
         self._exact_domain = domain
-        self._floor = floor
+        self.floor = floor
         self._compiled: dict[str, Callable[[Any], Any]] = {}
 
     def __repr__(self) -> str:
@@ -72,11 +72,11 @@ class Coefficient:
     @property
     def lowered(self) -> Lowered:
         """The code that is evaluated, its measured error, and the limits at the ends."""
-        return lower(self.expression, self.symbol, self._exact_domain, self._floor)
+        return lower(self.expression, self.symbol, self._exact_domain, self.floor)
 
     def perfect(self) -> Coefficient:
         """Search thoroughly for better code, once per machine, and use it from now on."""
-        perfect(self.expression, self.symbol, self._exact_domain, self._floor)
+        perfect(self.expression, self.symbol, self._exact_domain, self.floor)
         self._compiled.clear()
         return self
 

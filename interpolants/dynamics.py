@@ -20,11 +20,10 @@ from sympy import Expr, Integer, sqrt
 from interpolants.coefficient import Array, Coefficient
 from interpolants.combination import Combination, solve_row
 from interpolants.diffusion import KL, DiffusionCoefficient, expect_diffusion
-from interpolants.prediction import Prediction, Velocity, expect_prediction
+from interpolants.prediction import Prediction, Velocity, expect_model, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.suggestion import Suggestion, safe
 from solvers import ODE, SDE, Pole
-from solvers.errors import explain
 
 __all__ = ["forward_sde", "probability_flow", "reverse_sde", "suggest"]
 
@@ -75,8 +74,7 @@ def drift_combination(schedule: Schedule, prediction: Prediction, w: Expr, label
 
 
 def _combine(combination: Combination, model: Model) -> Model:
-    if not callable(model):
-        raise TypeError(explain("a callable model(time, x)", repr(model), "pass a function, or bind(network, y)"))
+    expect_model(model)
     if combination.is_prediction:
         return model
 

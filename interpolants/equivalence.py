@@ -28,7 +28,16 @@ from sympy import Expr, Rational
 
 from interpolants.coefficient import Array, Coefficient, namespace, pad
 from interpolants.diffusion import DiffusionCoefficient
-from interpolants.prediction import PREDICTIONS, Data, Noise, Prediction, Score, Velocity, expect_prediction
+from interpolants.prediction import (
+    PREDICTIONS,
+    Data,
+    Noise,
+    Prediction,
+    Score,
+    Velocity,
+    expect_model,
+    expect_prediction,
+)
 from interpolants.schedule import Schedule
 from interpolants.symbols import t
 from solvers.errors import PoleError, explain
@@ -55,8 +64,7 @@ def transfer(
     Raises:
         TypeError, ValueError: an argument of the wrong kind; no log-SNR that both schedules reach.
     """
-    if not callable(model):
-        raise TypeError(explain("a callable model(time, x)", repr(model), "pass a function, or bind(network, y)"))
+    expect_model(model)
     if expect_prediction(prediction, "prediction") not in PREDICTIONS.values():
         raise ValueError(explain(f"one of {', '.join(PREDICTIONS)}", repr(prediction), "convert the output to one"))
     change = _Change(from_schedule, to_schedule)

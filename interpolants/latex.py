@@ -16,7 +16,7 @@ from sympy.simplify.fu import TR2i
 from interpolants.budget import within
 from interpolants.measure import Domain, Exact
 from interpolants.rewriting import forms
-from interpolants.stable import cospi, held, ln, sinpi
+from interpolants.stable import held, ln, plain
 from interpolants.symbols import t
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ def shortest(expression: Expr) -> Expr:
 def _readable(form: Expr) -> Expr:
     """Write with the functions of textbooks what is written for floating point."""
     form = form.replace(held, lambda number, total: sympy.Mul(number, total, evaluate=False))
-    form = form.replace(sinpi, lambda turns: sympy.sin(sympy.pi * turns))
-    form = form.replace(cospi, lambda turns: sympy.cos(sympy.pi * turns))
-    form = form.replace(ln, sympy.log)
+    form = plain(form).replace(ln, sympy.log)
     return form.replace(log1p, lambda x: sympy.log(1 + x)).replace(expm1, lambda x: sympy.exp(x) - 1)
 
 

@@ -18,9 +18,8 @@ from interpolants.dynamics import probability_flow, reverse_sde
 from interpolants.path import Path
 from interpolants.schedule import Schedule
 from interpolants.targets import Gaussian
-from interpolants.transport import transport_cost, wasserstein2
+from interpolants.transport import expect_gaussian, transport_cost, wasserstein2
 from solvers import RK4, StochasticHeun, solve, uniform
-from solvers.errors import explain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,9 +129,7 @@ def bounds(ax: Axes, path: Path, delta: Callable[[float], float], multiples: Seq
     The model is wrong by :math:`v_\theta - v = \delta_t(x - \alpha_t m)`, whose excess loss is
     :math:`\delta_t^2\sum(\alpha_t^2 c + \sigma_t^2)`. Where that makes the bound infinite, its curve is missing.
     """
-    if not isinstance(path.target, Gaussian):
-        raise TypeError(explain("a Path with a Gaussian target", type(path.target).__name__, "use Gaussian(mean, cov)"))
-    schedule, values = path.schedule, path.target.eigenvalues[0]
+    schedule, values = path.schedule, expect_gaussian(path).eigenvalues[0]
 
     def loss(time: float) -> float:
         return float(delta(time) ** 2 * np.sum(schedule.alpha(time) ** 2 * values + schedule.sigma(time) ** 2))

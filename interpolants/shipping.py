@@ -27,7 +27,7 @@ def expressions() -> Iterator[Entry]:
     for name, make in BUILT_IN.items():
         schedule = make()
         for quantity, expression in schedule.expressions.items():
-            yield expression, t, schedule.exact_domain, 1.0 if quantity == "log_snr" else 0.0
+            yield expression, t, schedule.exact_domain, schedule.quantity(quantity).floor
         found: set[Expr] = set()
         if name in PAPER:
             found = {*_marginals(schedule), *_conversions(schedule), *_drifts(schedule)}

@@ -23,9 +23,11 @@ from solvers.errors import explain
 
 __all__ = ["straightness", "transport_cost", "wasserstein2"]
 
-# Fractions of the domain between which integrands are smooth enough for adaptive Gauss–Kronrod: a variance c makes a
-# layer of width √c (Linear) or c (VP) at the data end.
-_BREAKS = np.array([0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 1 - 1e-4, 1])
+BREAKS = np.array([0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 1 - 1e-4, 1])
+"""Fractions of the domain between which integrands are smooth enough for adaptive Gauss–Kronrod.
+
+A variance c makes a layer of width √c (Linear) or c (VP) at the data end.
+"""
 
 
 def transport_cost(path: Path) -> float:
@@ -36,7 +38,7 @@ def transport_cost(path: Path) -> float:
 
     References: Ma et al. (2024), arXiv 2401.08740, §2.2; Albergo, Boffi & Vanden-Eijnden (2023), arXiv 2303.08797.
     """
-    target = _gaussian(path)
+    target = expect_gaussian(path)
     cost = _energy_of_mean(path) * float(target.mean @ target.mean)
     values, counts = np.unique(target.eigenvalues[0], return_counts=True)
     return cost + sum(int(k) * _energy_of_spread(path, float(c)) for c, k in zip(values, counts))
@@ -44,7 +46,7 @@ def transport_cost(path: Path) -> float:
 
 def wasserstein2(path: Path) -> float:
     r"""Return the Wasserstein distance :math:`W_2` (not squared) between the two end marginals of the path."""
-    target = _gaussian(path)
+    target = expect_gaussian(path)
     lo, hi = path.schedule.domain
     ends = [(path.schedule.alpha(time), path.schedule.sigma(time)) for time in (lo, hi)]
     spreads = [np.sqrt(alpha**2 * target.eigenvalues[0] + sigma**2) for alpha, sigma in ends]
@@ -61,7 +63,8 @@ def straightness(path: Path) -> float:
     return transport_cost(path) - wasserstein2(path) ** 2
 
 
-def _gaussian(path: Path) -> Gaussian:
+def expect_gaussian(path: Path) -> Gaussian:
+    """Return the target of a path that has a Gaussian one."""
     if not isinstance(path, Path):
         raise TypeError(explain("a Path", repr(path), "pass Path(schedule, Gaussian(mean, cov))"))
     if not isinstance(path.target, Gaussian):
@@ -92,6 +95,6 @@ def _integrate(path: Path, integrand: Callable[[float], float]) -> float:
     from scipy import integrate  # half of the import time of the package, and only quadrature needs it
 
     lo, hi = path.schedule.domain
-    breaks = lo + (hi - lo) * _BREAKS
+    breaks = lo + (hi - lo) * BREAKS
     parts = (integrate.quad(integrand, a, b, epsabs=1e-15, epsrel=1e-12, limit=400)[0] for a, b in pairwise(breaks))
     return float(sum(parts))

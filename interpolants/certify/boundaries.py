@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import sympy
-from sympy import Expr, Function, Interval, S, Symbol
+from sympy import Expr, Interval, S, Symbol
 
 from interpolants.certify.certificate import Finding
 from interpolants.certify.proofs import attempt
@@ -15,6 +15,7 @@ from interpolants.measure import Exact
 from interpolants.naming import factored
 from interpolants.rewriting import forms
 from interpolants.schedule import Schedule
+from interpolants.stable import plain
 from interpolants.symbols import t
 
 __all__ = ["boundaries", "signs"]
@@ -66,9 +67,7 @@ def _prove_positive(expression: Expr, domain: tuple[Expr, Expr]) -> tuple[str, s
     lo, hi = domain
     z = Symbol("z", positive=True)
     for form in sorted([expression, *forms(expression, thorough=False)], key=lambda form: form.count_ops()):
-        plain = form.replace(Function("sinpi"), lambda x: sympy.sin(sympy.pi * x))
-        plain = plain.replace(Function("cospi"), lambda x: sympy.cos(sympy.pi * x))
-        moved, reason = attempt(partial(factored, plain.subs(t, (hi + lo * z) / (1 + z))))
+        moved, reason = attempt(partial(factored, plain(form).subs(t, (hi + lo * z) / (1 + z))))
         if moved is not None and moved.is_positive:
             return f"every factor of {form} is positive", ""
         if "no proof in" in reason:

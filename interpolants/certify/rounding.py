@@ -53,7 +53,8 @@ def _rows(schedule: Schedule, name: str, backends: tuple[str, ...]) -> list[dict
     rows = []
     for backend in backends:
         for dtype in ("float64", "float32"):
-            errors = ulp_errors(evaluate(schedule, name, points, backend, dtype), truth, floor=_floor(name))
+            got = evaluate(schedule, name, points, backend, dtype)
+            errors = ulp_errors(got, truth, floor=schedule.quantity(name).floor)
             ratio = errors / budget
             over = np.flatnonzero(ratio > 1)
             ratio[over] /= np.maximum(exact.allowance(points[over]), 1.0)
@@ -97,8 +98,4 @@ def error_at(schedule: Schedule, name: str, time: float, backend: str, dtype: st
     """Return the error of one quantity at one time, in ulp."""
     exact = Exact(schedule.expressions[name], t, schedule.exact_domain)
     got = evaluate(schedule, name, np.asarray([time]), backend, dtype)
-    return float(ulp_errors(got, [exact.at(time)], floor=_floor(name))[0])
-
-
-def _floor(name: str) -> float:
-    return 1.0 if name == "log_snr" else 0.0
+    return float(ulp_errors(got, [exact.at(time)], floor=schedule.quantity(name).floor)[0])

@@ -16,6 +16,7 @@ import mpmath
 from mpmath import mpf
 from sympy import Expr, Piecewise, Rational, cos, exp, pi, sin, sqrt
 
+from interpolants.reparametrise import joined
 from interpolants.schedule import Schedule
 from interpolants.schedules.betas import DIGITS, PRECISION, Pieces, embed_floats, ramp, read
 from interpolants.schedules.parameters import positive
@@ -167,12 +168,10 @@ def _rate_of(clip: Expr, count: int) -> Expr:
 
 def _signal_and_noise(pieces: Pieces) -> tuple[Expr, Expr]:
     """Return α and σ of the logarithm of the signal."""
-    if len(pieces) == 1:
-        return exp(pieces[0][1] / 2), sqrt(1 - exp(pieces[0][1]))
-    conditions = [t <= stop for stop, _ in pieces[:-1]] + [True]
-    alpha = Piecewise(*((exp(s / 2), condition) for (_, s), condition in zip(pieces, conditions)))
-    sigma = Piecewise(*((sqrt(1 - exp(s)), condition) for (_, s), condition in zip(pieces, conditions)))
-    return alpha, sigma
+    stops = [*(stop for stop, _ in pieces[:-1]), None]
+    logarithms = list(zip((s for _, s in pieces), stops))
+    alpha = joined([(exp(s / 2), stop) for s, stop in logarithms])
+    return alpha, joined([(sqrt(1 - exp(s)), stop) for s, stop in logarithms])
 
 
 def _rate(value: object, name: str) -> mpf:

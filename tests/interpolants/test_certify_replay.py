@@ -14,11 +14,7 @@ from interpolants.certify import Certificate
 
 ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("INTERPOLANTS_CACHE", str(tmp_path / "forms"))
-    return tmp_path / "forms"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,11 @@ def test_regularised_optimum_is_the_minimiser(time, case, eta, loss):
 
 
 @pytest.mark.parametrize("schedule", [Linear(), GVP()], ids=lambda s: s.name)
-@pytest.mark.parametrize("loss", [sympy.Rational(1, 3), 2 + t, "exp(t)/7", lambda s: 1 + s * s], ids=str)
+@pytest.mark.parametrize(
+    "loss",
+    [sympy.Rational(1, 3), 2 + t, "exp(t)/7", lambda s: 1 + s * s],
+    ids=["number", "expression", "text", "function"],
+)
 def test_regularised_optimum_at_the_noise(schedule, loss):
     """Its limit at t = 1 is √(L₁/2η), by sympy and by the coefficient; it has no pole, and is wKL near the data."""
     eta, choice = sympy.Rational(3, 10), w.KLRegularized(sympy.Rational(3, 10), loss)
