@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from sympy import Expr
 
 from interpolants.coefficient import Coefficient
+from interpolants.combination import expect_model
 from interpolants.diffusion import DiffusionCoefficient, expect_diffusion
 from interpolants.divergence import exact_kl, gap, growth, inside
 from interpolants.path import Path
-from interpolants.prediction import Prediction, Velocity, conversion, expect_model, expect_prediction
+from interpolants.prediction import Prediction, Velocity, conversion, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.symbols import canonical
 from interpolants.targets import Empirical, GaussianMixture

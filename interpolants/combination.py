@@ -19,7 +19,7 @@ from interpolants.schedule import Schedule
 from interpolants.symbols import t
 from solvers.errors import explain
 
-__all__ = ["Combination", "solve_row"]
+__all__ = ["Combination", "expect_model", "solve_row"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,12 @@ def solve_row(schedule: Schedule, wanted: tuple[Expr, Expr], given: tuple[Expr, 
         remedy = "predict another quantity under this schedule"
         raise ValueError(explain("a prediction independent of x_t", label, remedy))
     return Combination(schedule, (b * c - a * d) / determinant, (alpha * d - sigma * c) / determinant, label)
+
+
+def expect_model(model: object) -> None:
+    """Refuse what cannot be called as ``model(time, x)``."""
+    if not callable(model):
+        raise TypeError(explain("a callable model(time, x)", repr(model), "pass a function, or bind(network, y)"))
 
 
 def _is_zero(determinant: Expr) -> bool:

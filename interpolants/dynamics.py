@@ -18,9 +18,9 @@ from typing import Any
 from sympy import Expr, Integer, sqrt
 
 from interpolants.coefficient import Array, Coefficient
-from interpolants.combination import Combination, solve_row
+from interpolants.combination import Combination, expect_model, solve_row
 from interpolants.diffusion import KL, DiffusionCoefficient, expect_diffusion
-from interpolants.prediction import Prediction, Velocity, expect_model, expect_prediction
+from interpolants.prediction import Prediction, Velocity, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.suggestion import Suggestion, safe
 from solvers import ODE, SDE, Pole

@@ -27,17 +27,9 @@ import numpy as np
 from sympy import Expr, Rational
 
 from interpolants.coefficient import Array, Coefficient, namespace, pad
+from interpolants.combination import expect_model
 from interpolants.diffusion import DiffusionCoefficient
-from interpolants.prediction import (
-    PREDICTIONS,
-    Data,
-    Noise,
-    Prediction,
-    Score,
-    Velocity,
-    expect_model,
-    expect_prediction,
-)
+from interpolants.prediction import PREDICTIONS, Data, Noise, Prediction, Score, Velocity, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.symbols import t
 from solvers.errors import PoleError, explain

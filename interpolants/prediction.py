@@ -58,12 +58,6 @@ r"""The v-prediction :math:`\alpha\varepsilon - \sigma x_{\mathrm{data}}` (Salim
 PREDICTIONS = {p.name: p for p in (Velocity, Score, Noise, Data, VPrediction)}
 
 
-def expect_model(model: object) -> None:
-    """Refuse what cannot be called as ``model(time, x)``."""
-    if not callable(model):
-        raise TypeError(explain("a callable model(time, x)", repr(model), "pass a function, or bind(network, y)"))
-
-
 def expect_prediction(value: object, argument: str) -> Prediction:
     """Return ``value`` if it is a prediction; a string or a class is answered with the list of choices."""
     if isinstance(value, Prediction):

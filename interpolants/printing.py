@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import sympy
 from sympy import Abs, Add, Expr, Mul, Pow, Rational, Symbol, exp
 
+from interpolants.stable import ln, plain, release
 from solvers.errors import explain
 
 __all__ = ["FUNCTIONS", "PREAMBLE", "emit", "statements"]
@@ -54,6 +55,8 @@ def _cospi(x):
 
 def statements(expression: Expr, symbol: Symbol, prefix: str) -> tuple[list[str], str]:
     """Return assignments of the shared sub-expressions and the text of the result."""
+    if not expression.free_symbols:  # its parts are not worth names, which would hide that it is a number
+        return [], emit(expression)
     long = sorted((node for node in expression.atoms(Add) if _is_long(node, symbol)), key=sympy.default_sort_key)
     polynomials = {node: Symbol(f"{prefix}p{index}", real=True) for index, node in enumerate(long)}
     names = (Symbol(f"{prefix}{index}") for index in range(10**6))
@@ -78,7 +81,7 @@ def _horner(node: Expr, symbol: Symbol) -> str:
 def emit(expression: Expr) -> str:
     """Return ``expression`` as a fully parenthesised Python expression."""
     if not expression.free_symbols:
-        value = expression.evalf(30)
+        value = plain(release(expression)).replace(ln, sympy.log).evalf(30)
         if not value.is_real:
             raise ValueError(explain("real constants", str(expression), "keep the expression real on its domain"))
         return repr(float(value))

@@ -47,7 +47,9 @@ ROUNDS = 4
 def search(expression: Expr, symbol: Symbol, domain: Domain, floor: float, audit: int) -> tuple[Draft, float]:
     """Return the pieces and the worst error met at the probes and at ``audit`` random times (ulp)."""
     if expression.has(Piecewise):
-        return _branches(expression, symbol, domain, floor, audit)
+        expression = piecewise_fold(expression)
+        if isinstance(expression, Piecewise):  # a product of two may be the same in every branch
+            return _branches(expression, symbol, domain, floor, audit)
     exact = Exact(expression, symbol, domain)
     if exact.is_zero:
         return _single(exact, Integer(0)), 0.0
@@ -126,12 +128,12 @@ def _drafts(exact: Exact, trials: list[_Trial], floor: float, split: bool) -> It
         yield draft, float(measure(draft, exact, floor).max())
 
 
-def _branches(expression: Expr, symbol: Symbol, domain: Domain, floor: float, audit: int) -> tuple[Draft, float]:
+def _branches(expression: Piecewise, symbol: Symbol, domain: Domain, floor: float, audit: int) -> tuple[Draft, float]:
     """Lower every branch of a Piecewise on its own interval; conditions are upper ends, in increasing order."""
     start, error = domain[0], 0.0
     pieces: list[Piece] = []
     points: tuple[tuple[float, float], ...] = ()
-    for branch, condition in piecewise_fold(expression).args:
+    for branch, condition in expression.args:
         stop = domain[1] if condition == true else condition.rhs
         upper_end = isinstance(condition, (LessThan, StrictLessThan)) and condition.lhs == symbol and stop.is_number
         if condition != true and not upper_end:

@@ -8,11 +8,16 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+import sympy
 import torch
 from hypothesis import given
+from sympy import Piecewise, Rational, cos, pi, sin
 
+from interpolants import Linear, t
 from interpolants.dynamics import drift_combination
 from interpolants.prediction import conversion
+from interpolants.printing import emit, statements
+from interpolants.stable import cospi
 from solvers import PoleError
 from tests.support.precision import value, worst
 from tests.support.strategies import SPECIAL_TIMES, law, many, times
@@ -166,3 +171,19 @@ print(repr([[float(a(s)), float(b(s))] for s in (1e-9, 0.3, 0.9)]), certify(sche
         wanted = (-p / (1 - s) / (sigma**2 * rate), -1 / (sigma**2 * rate))
         assert all(abs(mine / theirs - 1) < 1e-14 for mine, theirs in zip(got, wanted))
     assert ok == "True"
+
+
+def test_numbers_among_the_forms():
+    """A number is one float, however it is written: cos(π/252) as cospi, sums of sines that share a part."""
+    turn = Rational(1, 252)
+    assert float(emit(cospi(-turn))) == float(sympy.cos(pi * turn).evalf(20))
+    number = 4 * (cos(pi / 126) + 1) ** 2 / (sin(5 * pi / 252) + 3 * sin(pi / 84) + 2 * sin(pi / 252))
+    assert statements(number, t, "x") == ([], repr(float(number.evalf(20))))
+
+
+def test_a_product_of_branches_that_is_a_number():
+    """Branches that multiply to the same value everywhere leave that value, at numbers and in arrays."""
+    up, down = (Piecewise((t**k, t <= Rational(1, 2)), (2**k * t**k, True)) for k in (1, -1))
+    product = Linear().coefficient(sympy.Mul(up, down, evaluate=False))
+    assert product(0.3) == 1.0
+    assert product(np.array([0.0, 0.2, 0.9])).tolist() == [1.0, 1.0, 1.0]
