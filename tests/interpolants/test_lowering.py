@@ -13,10 +13,11 @@ import torch
 from hypothesis import given
 from sympy import Piecewise, Rational, cos, pi, sin
 
-from interpolants import Linear, t
+from interpolants import Score, t
 from interpolants.dynamics import drift_combination
 from interpolants.prediction import conversion
 from interpolants.printing import emit, statements
+from interpolants.schedules import Laplace
 from interpolants.stable import cospi
 from solvers import PoleError
 from tests.support.precision import value, worst
@@ -182,8 +183,9 @@ def test_numbers_among_the_forms():
 
 
 def test_a_product_of_branches_that_is_a_number():
-    """Branches that multiply to the same value everywhere leave that value, at numbers and in arrays."""
-    up, down = (Piecewise((t**k, t <= Rational(1, 2)), (2**k * t**k, True)) for k in (1, -1))
-    product = Linear().coefficient(sympy.Mul(up, down, evaluate=False))
-    assert product(0.3) == 1.0
-    assert product(np.array([0.0, 0.2, 0.9])).tolist() == [1.0, 1.0, 1.0]
+    """σ times the score's −1/σ is −1 in every branch of Laplace, at numbers and in arrays."""
+    schedule = Laplace()
+    product = schedule.coefficient(Score.row(schedule)[1] * schedule.expressions["sigma"])
+    assert product.expression.has(Piecewise)
+    assert product(0.3) == -1.0
+    assert product(np.array([0.0, 0.2, 0.9])).tolist() == [-1.0, -1.0, -1.0]
