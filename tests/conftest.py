@@ -1,10 +1,18 @@
-"""What holds for every test: a folder of its own for forms that certify searches, and names that do not change."""
+"""What holds for every test: a folder of its own for searched forms, names that do not change, and two profiles.
+
+``--hypothesis-profile=deep`` draws twenty times as many examples, new ones in every run.
+"""
 
 import os
 import re
 import tempfile
 
 import pytest
+from hypothesis import settings
+
+from tests.support.ledger import record, table
+
+settings.register_profile("deep", max_examples=2000, print_blob=True)
 
 os.environ["INTERPOLANTS_CACHE"] = tempfile.mkdtemp(prefix="interpolants-forms-")
 
@@ -21,3 +29,18 @@ def own_cache(tmp_path, monkeypatch):
     """A folder of this test for the forms that certify searches."""
     monkeypatch.setenv("INTERPOLANTS_CACHE", str(tmp_path / "forms"))
     return tmp_path / "forms"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    return (yield from record(item))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print one line for each property of the mathematics that was tested, the worst error beside its budget."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    lines = table([report for report in reports if getattr(report, "when", "") == "call"])
+    if lines:
+        terminalreporter.section("properties: worst error of its budget")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from tests.support.registered import ALL
 from tests.support.zoo import CASES, CHOICES, FIRST, PREDICTIONS
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+DEEP = settings.get_current_profile_name() == "deep"
 
 
 def law(examples: int) -> settings:
     """Return settings for a law: no deadline, the same examples in every run, and no shrinking.
 
     Main is then green or is not; a first use of a coefficient takes a second, which shrinking would repeat for minutes.
+    Under ``--hypothesis-profile=deep`` there are twenty times as many examples, and others in every run.
     """
-    phases = (Phase.explicit, Phase.generate)
-    return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=QUIET, phases=phases)
+    count, phases = examples * (20 if DEEP else 1), (Phase.explicit, Phase.generate)
+    return settings(
+        max_examples=count, deadline=None, derandomize=not DEEP, suppress_health_check=QUIET, phases=phases
+    )
 
 
 SPECIAL_TIMES = (0.0, 1.0, 1e-30, 1e-20, 1e-8, 1e-5, 0.5, 0.25, 1 - 1e-4, 1 - 2.0**-24, 1 - 2.0**-53)
@@ -39,6 +47,8 @@ def many(strategy: st.SearchStrategy[float], size: int = 16) -> st.SearchStrateg
 
 
 cases = st.sampled_from(CASES)
+predictions = st.sampled_from(PREDICTIONS)
+every_case = pytest.mark.parametrize("case", ALL, ids=repr)
 models = st.sampled_from([(case, p) for case in CASES for p in PREDICTIONS])
 choices = st.sampled_from(CHOICES)
 # Pairs whose drift is quick to lower; the endpoint matrix has all of them in its second tier.

@@ -46,7 +46,9 @@ class Case:
     d_alpha: Function
     d_sigma: Function
     ulp: float = 4.0  # the budget of α and σ
-    exact_end: bool = True  # α₁ = 0 and σ₁ = 1
+    exact_end: bool = True  # α = 0 at the noise
+    exact_start: bool = True  # α = 1 and σ = 0 at the data
+    span: float = 1.0  # the domain is [0, span]
 
     def __repr__(self) -> str:
         return self.name

@@ -1,0 +1,69 @@
+"""Every schedule that ships, as a case of the laws: the formulas of its paper, derivatives by mpmath.
+
+Nothing here reads an expression of the library; the test of completeness compares the list with BUILT_IN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import mpmath
+from mpmath import mpf
+
+from interpolants.schedules import BUILT_IN
+from tests.support.papers import FAMILIES
+from tests.support.zoo import CASES, Case
+
+with mpmath.workdps(300):
+    SPANS = {"trigflow": mpmath.pi / 2, "edm": mpf(80)}
+"""Where a domain is not [0, 1], its end."""
+
+
+def slope(function: Callable[[mpf], mpf], span: mpf) -> Callable[[mpf], mpf]:
+    """Return the derivative inside (0, span), by a fourth-order difference at three times the working precision."""
+
+    def derivative(s: mpf) -> mpf:
+        digits = mpmath.mp.dps
+        with mpmath.workdps(3 * digits + 20):
+            h = min(s, span - s) * mpf(10) ** (-digits // 2)
+            near, far = function(s + h) - function(s - h), function(s + 2 * h) - function(s - 2 * h)
+            return (8 * near - far) / (12 * h)
+
+    return derivative
+
+
+def _case(name: str) -> Case:
+    family, span = FAMILIES[name], SPANS.get(name, mpf(1))
+    with mpmath.workdps(300):
+        alpha, sigma = family.formulas(**family.defaults)
+    with mpmath.workdps(100):
+        none = mpf(10) ** -40
+        exact_end = abs(alpha(span)) < none
+        exact_start = abs(sigma(mpf(0))) < none and abs(alpha(mpf(0)) - 1) < none
+    return Case(
+        name,
+        cache(BUILT_IN[name]),
+        alpha,
+        sigma,
+        slope(alpha, span),
+        slope(sigma, span),
+        ulp=16.0,
+        exact_end=exact_end,
+        exact_start=exact_start,
+        span=float(span),
+    )
+
+
+REGISTERED = [_case(name) for name in FAMILIES]
+ALL = [*REGISTERED, *(case for case in CASES if case.name not in FAMILIES)]
+"""The schedules that ship, and the zoo's own."""
+
+SLOW = {"ddpm-linear", "ddpm-scaled-linear", "ddpm-cosine"}
+"""Those whose conversions do not ship: a first use takes a second for each."""
+
+EMBEDDED = {"ddpm-linear": 1e-20, "ddpm-scaled-linear": 1e-20}
+"""Those that stand for a product over 1000 rates by a polynomial in its logarithm, and how close that is."""
+
+KINKS = {"ddpm-cosine": 0.999}
+"""Where the slope jumps: in float32 such a time and its neighbour are one."""
