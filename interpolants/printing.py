@@ -61,6 +61,13 @@ def statements(expression: Expr, symbol: Symbol, prefix: str) -> tuple[list[str]
     polynomials = {node: Symbol(f"{prefix}p{index}", real=True) for index, node in enumerate(long)}
     names = (Symbol(f"{prefix}{index}") for index in range(10**6))
     shared, (result,) = sympy.cse([expression.xreplace(polynomials)], symbols=names, optimizations=None)
+    # A shared number is written out: the root of a Python float would be a numpy float64, and make float32 wider.
+    numbers: dict[Expr, Expr] = {}
+    for name, value in shared:
+        if not value.xreplace(numbers).free_symbols:
+            numbers[name] = value.xreplace(numbers)
+    shared = [(name, value.xreplace(numbers)) for name, value in shared if name not in numbers]
+    result = result.xreplace(numbers)
     lines = [f"{name} = {_horner(node, symbol)}" for node, name in polynomials.items()]
     return [*lines, *(f"{name} = {emit(value)}" for name, value in shared)], emit(result)
 

@@ -11,13 +11,13 @@ import pytest
 import sympy
 import torch
 from hypothesis import given
-from sympy import Piecewise, Rational, cos, pi, sin
+from sympy import Piecewise, Rational, cos, exp, log, pi, sin, sqrt
 
-from interpolants import Score, t
+from interpolants import Score, diffusion, t
 from interpolants.dynamics import drift_combination
 from interpolants.prediction import conversion
 from interpolants.printing import emit, statements
-from interpolants.schedules import Laplace
+from interpolants.schedules import VE, Laplace
 from interpolants.stable import cospi
 from solvers import PoleError
 from tests.support.precision import value, worst
@@ -189,3 +189,11 @@ def test_a_product_of_branches_that_is_a_number():
     assert product.expression.has(Piecewise)
     assert product(0.3) == -1.0
     assert product(np.array([0.0, 0.2, 0.9])).tolist() == [-1.0, -1.0, -1.0]
+
+
+def test_shared_numbers_keep_single_precision():
+    """√log 5000 occurs twice in √wKL under VE; numpy's root of a Python float would turn float32 into float64."""
+    root = VE().coefficient(sympy.sqrt(diffusion.KL().expression(VE())))
+    times = np.array([0.0, 0.3, 1.0], np.float32)
+    assert root(times).dtype == np.float32
+    assert statements(sqrt(log(5000)) * exp(t * log(5000)), t, "x")[0] == []

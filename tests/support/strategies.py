@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from tests.support.registered import ALL
+from tests.support.registered import ALL, SLOW
 from tests.support.zoo import CASES, CHOICES, FIRST, PREDICTIONS
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -53,6 +53,14 @@ models = st.sampled_from([(case, p) for case in CASES for p in PREDICTIONS])
 choices = st.sampled_from(CHOICES)
 # Pairs whose drift is quick to lower; the endpoint matrix has all of them in its second tier.
 sdes = st.sampled_from([(case, w) for case in CASES for w in CHOICES if case.name != "exp-log" and repr(w) in FIRST])
+# Every schedule with the choices of w whose drifts ship, or are quick to lower.
+QUICK = {"KL()", "Sigma()"}
+EVERY_SDE = [
+    (case, w)
+    for case in ALL
+    for w in CHOICES
+    if repr(w) in (FIRST if case in CASES and case.name != "exp-log" else QUICK) and (DEEP or case.name not in SLOW)
+]
 variances = st.floats(-4.0, 3.0).map(lambda power: 10.0**power)
 mild_variances = st.floats(-1.5, 1.0).map(lambda power: 10.0**power)
 coordinates = st.floats(-3.0, 3.0, allow_subnormal=False)
