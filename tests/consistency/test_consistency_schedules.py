@@ -13,13 +13,11 @@ from interpolants import VP, Data, Noise, convert, t
 from interpolants.schedules import BUILT_IN
 from tests.support.ledger import within
 from tests.support.precision import sensitivity, ulps, value
-from tests.support.registered import ALL, EMBEDDED, KINKS, REGISTERED, SLOW
-from tests.support.strategies import DEEP, coordinates, every_case, interior, law, many, predictions
+from tests.support.registered import ALL, EMBEDDED, KINKS, REGISTERED
+from tests.support.strategies import DEEP, coordinates, every_case, interior, law, many, predictions, shipped
 from tests.support.zoo import BUILT_INS, row
 
 ARITHMETICS = st.sampled_from(["numpy64", "numpy32", "torch64", "torch32"])
-SHIPPED = [case for case in ALL if DEEP or case.name not in SLOW]
-shipped = pytest.mark.parametrize("case", SHIPPED, ids=repr)
 U = 2.0**-52
 
 

@@ -59,8 +59,8 @@ REGISTERED = [_case(name) for name in FAMILIES]
 ALL = [*REGISTERED, *(case for case in CASES if case.name not in FAMILIES)]
 """The schedules that ship, and the zoo's own."""
 
-SLOW = {"ddpm-linear", "ddpm-scaled-linear", "ddpm-cosine"}
-"""Those whose conversions do not ship: a first use takes a second for each."""
+SLOW = {"ddpm-linear", "ddpm-scaled-linear", "ddpm-cosine", "exp-log", "vp-slow", "vp-constant", "foellmer"}
+"""Those whose conversions do not ship: a first use of each takes up to a second, which the deep profile spends."""
 
 EMBEDDED = {"ddpm-linear": 1e-20, "ddpm-scaled-linear": 1e-20}
 """Those that stand for a product over 1000 rates by a polynomial in its logarithm, and how close that is."""

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from tests.support.registered import ALL, SLOW
-from tests.support.zoo import CASES, CHOICES, FIRST, PREDICTIONS
+from tests.support.zoo import BUILT_INS, CASES, CHOICES, FIRST, PREDICTIONS
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
@@ -23,9 +23,7 @@ def law(examples: int) -> settings:
     Under ``--hypothesis-profile=deep`` there are twenty times as many examples, and others in every run.
     """
     count, phases = examples * (20 if DEEP else 1), (Phase.explicit, Phase.generate)
-    return settings(
-        max_examples=count, deadline=None, derandomize=not DEEP, suppress_health_check=QUIET, phases=phases
-    )
+    return settings(max_examples=count, deadline=None, derandomize=not DEEP, suppress_health_check=QUIET, phases=phases)
 
 
 SPECIAL_TIMES = (0.0, 1.0, 1e-30, 1e-20, 1e-8, 1e-5, 0.5, 0.25, 1 - 1e-4, 1 - 2.0**-24, 1 - 2.0**-53)
@@ -49,17 +47,17 @@ def many(strategy: st.SearchStrategy[float], size: int = 16) -> st.SearchStrateg
 cases = st.sampled_from(CASES)
 predictions = st.sampled_from(PREDICTIONS)
 every_case = pytest.mark.parametrize("case", ALL, ids=repr)
+shipped = pytest.mark.parametrize("case", [case for case in ALL if DEEP or case.name not in SLOW], ids=repr)
 models = st.sampled_from([(case, p) for case in CASES for p in PREDICTIONS])
 choices = st.sampled_from(CHOICES)
 # Pairs whose drift is quick to lower; the endpoint matrix has all of them in its second tier.
 sdes = st.sampled_from([(case, w) for case in CASES for w in CHOICES if case.name != "exp-log" and repr(w) in FIRST])
-# Every schedule with the choices of w whose drifts ship, or are quick to lower.
-QUICK = {"KL()", "Sigma()"}
+# Every schedule with the choices of w whose drifts ship.
 EVERY_SDE = [
     (case, w)
     for case in ALL
     for w in CHOICES
-    if repr(w) in (FIRST if case in CASES and case.name != "exp-log" else QUICK) and (DEEP or case.name not in SLOW)
+    if repr(w) in (FIRST if case in BUILT_INS else {"KL()", "Sigma()"}) and (DEEP or case.name not in SLOW)
 ]
 variances = st.floats(-4.0, 3.0).map(lambda power: 10.0**power)
 mild_variances = st.floats(-1.5, 1.0).map(lambda power: 10.0**power)
