@@ -138,38 +138,40 @@ def _rotated(
 
     split = compile_one(split)
 
-    def log_density(k: int, variances: Any, floor: float, z: Any, along: Any) -> float:
+    def quadratic(k: int, inverse: Any, floor: float, z: Any, along: Any) -> float:
+        """Return zᵀS⁻¹z of what ``split`` wrote."""
         total = 0.0
         for j in range(n):
-            total += along[j] * along[j] / variances[j] + counts[k, j] * math.log(variances[j])
+            total += along[j] * along[j] * inverse[j]
         if missing[k] > 0.0:
-            total += missing[k] * math.log(floor)
             for i in range(d):
                 total += z[i] * z[i] / floor
-        return -0.5 * total
+        return total
 
-    log_density = compile_one(log_density)
+    quadratic = compile_one(quadratic)
 
     def many(t: float, x: Any) -> Any:
         alpha, sigma, c, c_alpha, d_sigma = coefficients(t)
         result, z, along = np.zeros(x.shape), np.empty((count, d)), np.empty((count, n))
-        logits = np.empty(count)
+        logits, start = np.empty(count), np.empty(count)
         variances, floor = alpha * alpha * values + sigma * sigma, alpha * alpha * floors + sigma * sigma
+        inverse, gain = 1.0 / variances, (c_alpha * values + d_sigma) / variances
+        for k in range(count):
+            logs = (counts[k] * np.log(variances[k])).sum() + missing[k] * math.log(floor[k])
+            start[k] = log_weights[k] - 0.5 * logs
         for b in range(x.shape[0]):
             for k in range(count):
                 split(k, alpha, x[b], z[k], along[k])
-                logits[k] = log_weights[k] + log_density(k, variances[k], floor[k], z[k], along[k])
+                logits[k] = start[k] - 0.5 * quadratic(k, inverse[k], floor[k], z[k], along[k])
             shares = np.exp(logits - logits.max())
             shares /= shares.sum()
             for k in range(count):
                 if shares[k] > 0.0:
                     rest = (c_alpha * floors[k] + d_sigma) / floor[k] if missing[k] > 0.0 else 0.0
-                    for j in range(n):
-                        along[k, j] *= (c_alpha * values[k, j] + d_sigma) / variances[k, j]
                     for i in range(d):
                         moved = c * means[k, i] + rest * z[k, i]
                         for j in range(n):
-                            moved += basis[k, i, j] * along[k, j]
+                            moved += basis[k, i, j] * gain[k, j] * along[k, j]
                         result[b, i] += shares[k] * moved
         return result
 

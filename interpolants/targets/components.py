@@ -168,7 +168,8 @@ class Components:
 
     def matrix(self, weights: list[Array], gamma: Array | None, trace: bool) -> Array:
         """Return Σγ_k U_k diag(weights) U_kᵀ, 0 on zero eigenvalues, shape (B or 1, d, d), or its trace (B or 1,)."""
-        return self._sum([(w, part.rotated, part.counts) for w, part in zip(weights, self.directions)], gamma, trace)
+        parts = [(w * (part.counts > 0), part.rotated, part.counts) for w, part in zip(weights, self.directions)]
+        return self._sum(parts, gamma, trace)
 
     def projection(self, gamma: Array | None, trace: bool) -> Array:
         """Return Σγ_k P_k, the projections onto the zero eigenvalues, likewise."""
@@ -210,8 +211,8 @@ class Components:
         r"""Return the Jacobian of :meth:`expectation`, (B, d, d), or its trace (B,); ``pull`` is 1/σ².
 
         With F the finite part, :math:`H = S_+^{-1}z_+` and q it is
-        :math:`E[G] - \operatorname{Cov}(F, H) + \sigma^{-2}[d\sigma(P_0 - \operatorname{Cov}(q, H))
-        - \operatorname{Cov}(F, q)] - d\sigma^{-3}\operatorname{Cov}(q, q)`, covariances over γ; near σ = 0 the
+        :math:`E[G] - \operatorname{Cov}(F, H) + (d/\sigma)[E[P_0] - \operatorname{Cov}(q, H)]
+        - \sigma^{-2}\operatorname{Cov}(F, q) - d\sigma^{-3}\operatorname{Cov}(q, q)`, covariances over γ; at σ = 0 the
         highest order decides.
         """
         gamma = self._gamma()
@@ -227,9 +228,9 @@ class Components:
         total = total - covariance(finite, whitened, gamma, trace)
         if self.null is None:
             return total
-        middle = self.projection(gamma, trace) - covariance(self.null, whitened, gamma, trace)
-        middle = _fit(d_sigma, trace) * middle - covariance(finite, self.null, gamma, trace)
-        total = dominated(total, times(_fit(pull, trace), middle))
+        own = self.projection(gamma, trace) - covariance(self.null, whitened, gamma, trace)
+        total = dominated(total, times(_fit(ratio, trace), own))
+        total = dominated(total, -times(_fit(pull, trace), covariance(finite, self.null, gamma, trace)))
         steep = _fit(times(pull, constant(ratio, self.means)), trace)
         return dominated(total, -times(steep, covariance(self.null, self.null, gamma, trace)))
 

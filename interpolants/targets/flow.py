@@ -54,12 +54,11 @@ def integrate(target: Target, x: Array, start: tuple[float, float], stop: tuple[
         raise PoleError(explain("ends of the flow at which the law has a density", "σ = 0 and zero variance", remedy))
     angles = (math.atan2(sigma_0, alpha_0), math.atan2(sigma_1, alpha_1))
     points = (x if isinstance(x, np.ndarray) else x.cpu().numpy()).astype(np.float64) / math.hypot(alpha_0, sigma_0)
-    moved = np.empty_like(points)
-    if angles[0] == angles[1]:
-        moved[:] = points
-        angles = (0.0, 0.0)
+    if start == stop:
+        return x * 1.0
+    moved = points.copy()
     step = max(1, NUMBERS // target.dimension)
-    for first in range(0, len(points) if angles != (0.0, 0.0) else 0, step):
+    for first in range(0, len(points) if angles[0] != angles[1] else 0, step):
         part = slice(first, first + step)
         moved[part] = _solve(target, points[part], angles, TOLERANCE * min(1.0, least))
     return cast(constant(moved * math.hypot(alpha_1, sigma_1), x), x)
