@@ -170,7 +170,7 @@ class Covariances:
         return np.concatenate([floor, values]), np.concatenate([rest, columns], 1)
 
 
-def covariances(covs: ArrayLike | LowRank, k: int, d: int) -> Covariances:
+def covariances(covs: Any, k: int, d: int) -> Covariances:
     """Read the covariances of k components in d dimensions; refuse what has the wrong shape or is no covariance."""
     if isinstance(covs, LowRank):
         return _low_rank(covs, k, d)

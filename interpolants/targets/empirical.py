@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,8 @@ from interpolants.targets.checks import INFINITE, check_block, check_labels, che
 from interpolants.targets.classes import Labelled
 from interpolants.targets.distances import boltzmann, half_squares
 from interpolants.targets.limits import cast, check_batch, constant, dominated, times
+from interpolants.targets.posterior import EmpiricalPosterior
 from solvers.errors import explain
-
-if TYPE_CHECKING:
-    from interpolants.targets.posterior import EmpiricalPosterior
 
 __all__ = ["Empirical"]
 
@@ -146,8 +144,6 @@ class Empirical(Labelled):
 
     def condition(self, x: Array, *, alpha: Any, sigma: Any) -> EmpiricalPosterior:
         """Return the law of x_data given x_t = x: the points with other weights."""
-        from interpolants.targets.posterior import EmpiricalPosterior
-
         return EmpiricalPosterior(self, x, alpha, sigma)
 
     @INFINITE

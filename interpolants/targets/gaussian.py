@@ -29,14 +29,14 @@ class Gaussian(GaussianMixture):
     Args:
         mean: :math:`m`, shape (d,).
         cov: :math:`C`: a variance for all directions, variances of shape (d,), a matrix of shape (d, d), or
-            :class:`LowRank` of factors (d, r). Zero eigenvalues are allowed (0 is a point mass); at σ = 0 see
+            :class:`~interpolants.LowRank` of factors (d, r). Zero eigenvalues are allowed (0 is a point mass); at σ = 0 see
             :class:`GaussianMixture`.
 
     Raises:
         ValueError: shapes that do not fit, or a covariance that is not symmetric or has a negative eigenvalue.
     """
 
-    def __init__(self, mean: ArrayLike, cov: ArrayLike | LowRank):
+    def __init__(self, mean: ArrayLike, cov: Any):
         centre = np.atleast_1d(np.asarray(mean, np.float64))
         factors = isinstance(cov, LowRank)
         shape = cov.factors.shape[:-1] if isinstance(cov, LowRank) else np.shape(cov)

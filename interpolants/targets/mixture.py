@@ -25,13 +25,13 @@ from interpolants.prior import standard_normal
 from interpolants.targets.checks import INFINITE, check_labels, check_mixture
 from interpolants.targets.classes import Labelled
 from interpolants.targets.components import Components
-from interpolants.targets.covariance import Covariances, LowRank, covariances
+from interpolants.targets.covariance import Covariances, covariances
 from interpolants.targets.limits import blocked, cast, check_batch, constant, doubles
+from interpolants.targets.posterior import MixturePosterior
 
 if TYPE_CHECKING:
     from interpolants.prediction import Prediction
     from interpolants.schedule import Schedule
-    from interpolants.targets.posterior import MixturePosterior
 
 __all__ = ["GaussianMixture"]
 
@@ -43,7 +43,7 @@ class GaussianMixture(Labelled):
         weights: :math:`\pi_k > 0` that sum to one, shape (K,).
         means: :math:`m_k`, shape (K, d).
         covs: :math:`C_k`, symmetric positive semidefinite: one variance for all, K variances, variances per direction
-            (K, d), matrices (K, d, d), or :class:`LowRank`. Only matrices take K·d² numbers.
+            (K, d), matrices (K, d, d), or :class:`~interpolants.LowRank`. Only matrices take K·d² numbers.
         labels: the class of every component, shape (K,), for :meth:`given`.
         block: how many float64 numbers an intermediate array may hold, at least 1; 2²² is 32 MB. The batch is cut to
             fit; one point needs K·d of them (Jacobians B·d²), whatever the limit.
@@ -65,7 +65,7 @@ class GaussianMixture(Labelled):
         self,
         weights: ArrayLike,
         means: ArrayLike,
-        covs: ArrayLike | LowRank,
+        covs: Any,
         labels: Any = None,
         *,
         block: int = 2**22,
@@ -147,8 +147,6 @@ class GaussianMixture(Labelled):
 
     def condition(self, x: Array, *, alpha: Any, sigma: Any) -> MixturePosterior:
         """Return the law of x_data given x_t = x: again a mixture."""
-        from interpolants.targets.posterior import MixturePosterior
-
         return MixturePosterior(self, x, alpha, sigma)
 
     def compiled(self, schedule: Schedule, prediction: Prediction | None = None) -> Callable[[float, Any], Any]:

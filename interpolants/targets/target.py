@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sympy import Expr
 
 from interpolants.coefficient import Array
+from interpolants.targets.posterior import Posterior
 from solvers.errors import explain
-
-if TYPE_CHECKING:
-    from interpolants.targets.posterior import Posterior
 
 __all__ = ["Target"]
 

@@ -27,7 +27,9 @@ X = RNG.standard_normal((6, 3))
 
 @every_case
 @every_target
-@pytest.mark.parametrize("time", [0.15, 0.6, 1.0])
+@pytest.mark.parametrize(
+    "time", [0.15, pytest.param(0.6, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)]
+)
 def test_the_classes_compose_the_whole(case, name, time):
     """Σ_y p(y|x) v_y(x) = v(x), and likewise score, noise and data, to 1e-12; the probabilities sum to one."""
     path = Path(case.schedule, TARGETS[name])

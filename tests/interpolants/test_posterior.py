@@ -56,7 +56,9 @@ def _lists(target):
 
 
 @every_case
-@pytest.mark.parametrize("time", [1e-4, 0.05, 0.5, 0.97])
+@pytest.mark.parametrize(
+    "time", [1e-4, pytest.param(0.05, marks=pytest.mark.slow), 0.5, pytest.param(0.97, marks=pytest.mark.slow)]
+)
 def test_digits_in_one_dimension(case, time):
     """Every prediction, log p_t, posterior mean and variance, against quadrature at 30 digits, to 1e-12."""
     path, x = Path(case.schedule, MIXTURE_1D), 0.4375
@@ -105,7 +107,7 @@ def test_two_dimensions_by_quadrature(name, time):
 
 
 @every_target
-@pytest.mark.parametrize("time", [0.2, 0.7])
+@pytest.mark.parametrize("time", [0.2, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_second_order_tweedie(name, time):
     """The mean is the data prediction, and ∇s = −I/σ² + (α²/σ⁴)Cov for every target, with torch as with numpy."""
     for schedule in (Linear(), VP()):
