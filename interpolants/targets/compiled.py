@@ -114,17 +114,15 @@ def _along_axes(coefficients: Any, log_weights: Any, means: Any, values: Any) ->
     return _either(compile_one(many), compile_one)
 
 
-def _rotated(
-    coefficients: Any, log_weights: Any, means: Any, basis: Any, values: Any, counts: Any, floors: Any, missing: Any
-) -> Callable[..., Any]:
-    """Compile the field of a mixture with eigenvectors: columns, and a floor on the rest."""
+def _parts(means: Any, basis: Any, missing: Any) -> tuple[Any, Any]:
+    """Compile the coordinates of z = x − αm along the columns, and zᵀS⁻¹z from them."""
     from numba import njit
 
     compile_one = njit(error_model="numpy")
-    count, d, n = basis.shape
+    _, d, n = basis.shape
 
     def split(k: int, alpha: float, x: Any, z: Any, along: Any) -> None:
-        """Write z = x − αm in the coordinates of the columns, and what is left of it."""
+        """Write z in the coordinates of the columns, and what is left of it."""
         for j in range(n):
             along[j] = 0.0
         for i in range(d):
@@ -136,8 +134,6 @@ def _rotated(
                 for j in range(n):
                     z[i] -= basis[k, i, j] * along[j]
 
-    split = compile_one(split)
-
     def quadratic(k: int, inverse: Any, floor: float, z: Any, along: Any) -> float:
         """Return zᵀS⁻¹z of what ``split`` wrote."""
         total = 0.0
@@ -148,7 +144,18 @@ def _rotated(
                 total += z[i] * z[i] / floor
         return total
 
-    quadratic = compile_one(quadratic)
+    return compile_one(split), compile_one(quadratic)
+
+
+def _rotated(
+    coefficients: Any, log_weights: Any, means: Any, basis: Any, values: Any, counts: Any, floors: Any, missing: Any
+) -> Callable[..., Any]:
+    """Compile the field of a mixture with eigenvectors: columns, and a floor on the rest."""
+    from numba import njit
+
+    compile_one = njit(error_model="numpy")
+    count, d, n = basis.shape
+    split, quadratic = _parts(means, basis, missing)
 
     def many(t: float, x: Any) -> Any:
         alpha, sigma, c, c_alpha, d_sigma = coefficients(t)

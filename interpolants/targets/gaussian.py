@@ -29,8 +29,8 @@ class Gaussian(GaussianMixture):
     Args:
         mean: :math:`m`, shape (d,).
         cov: :math:`C`: a variance for all directions, variances of shape (d,), a matrix of shape (d, d), or
-            :class:`~interpolants.LowRank` of factors (d, r). Zero eigenvalues are allowed (0 is a point mass); at σ = 0 see
-            :class:`GaussianMixture`.
+            :class:`~interpolants.LowRank` of factors (d, r). Zero eigenvalues are allowed (0 is a point mass); at
+            σ = 0 see :class:`~interpolants.GaussianMixture`.
 
     Raises:
         ValueError: shapes that do not fit, or a covariance that is not symmetric or has a negative eigenvalue.

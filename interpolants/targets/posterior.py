@@ -32,7 +32,7 @@ class Posterior(ABC):
     @property
     @abstractmethod
     def mean(self) -> Array:
-        """The posterior mean, shape (B, d): the data prediction."""
+        """The posterior mean, which is the data prediction, shape (B, d)."""
 
     @property
     @abstractmethod
@@ -73,13 +73,13 @@ class MixturePosterior(Posterior):
 
     @property
     def mean(self) -> Array:
-        """The posterior mean, shape (B, d): the data prediction."""
+        """The posterior mean, which is the data prediction, shape (B, d)."""
         step = max(1, self._target.block // self._means.size)
         return self._map(lambda seen: seen.expectation(1.0, seen.alpha, 0.0, 0.0), step)
 
     @property
     def covariance(self) -> Array:
-        r"""The posterior covariance, shape (B, d, d): σ²Σγ C_kS_k⁻¹ and the spread of the components' means."""
+        r"""The posterior covariance, σ²Σγ C_kS_k⁻¹ and the spread of the components' means, shape (B, d, d)."""
 
         def total(seen: Components) -> Array:
             gamma = seen.responsibilities()
@@ -160,7 +160,7 @@ class EmpiricalPosterior(Posterior):
 
     @property
     def mean(self) -> Array:
-        """The posterior mean, shape (B, d): the data prediction."""
+        """The posterior mean, which is the data prediction, shape (B, d)."""
         return self._target.expectation(self._x, c=1.0, gain=0.0, **self._at)
 
     @property

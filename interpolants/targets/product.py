@@ -52,7 +52,7 @@ class Product(Target):
 
     @property
     def dimension(self) -> int:
-        """The dimension d: the number of factors."""
+        """The dimension d, the number of factors."""
         return len(self.factors)
 
     def products(self, c: Expr, d: Expr, alpha: Expr, sigma: Expr) -> dict[str, Expr]:
@@ -107,7 +107,7 @@ class Product(Target):
         columns = [group.sample(n, rng) for group in self._groups]
         return self._assemble(columns[0], columns)
 
-    def condition(self, x: Array, *, alpha: Any, sigma: Any) -> ProductPosterior:
+    def condition(self, x: Array, *, alpha: Any, sigma: Any) -> Posterior:
         """Return the law of x_data given x_t = x: independent coordinates."""
         return ProductPosterior(self, x, alpha, sigma)
 
@@ -186,7 +186,7 @@ class ProductPosterior(Posterior):
 
     @property
     def mean(self) -> Array:
-        """The posterior mean, shape (B, d): the data prediction."""
+        """The posterior mean, which is the data prediction, shape (B, d)."""
         return self._gather([part.mean for part in self._parts])
 
     @property

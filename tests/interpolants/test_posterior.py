@@ -56,9 +56,7 @@ def _lists(target):
 
 
 @every_case
-@pytest.mark.parametrize(
-    "time", [1e-4, pytest.param(0.05, marks=pytest.mark.slow), 0.5, pytest.param(0.97, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("time", [0.05, *(pytest.param(s, marks=pytest.mark.slow) for s in (1e-4, 0.5, 0.97))])
 def test_digits_in_one_dimension(case, time):
     """Every prediction, log p_t, posterior mean and variance, against quadrature at 30 digits, to 1e-12."""
     path, x = Path(case.schedule, MIXTURE_1D), 0.4375
