@@ -39,6 +39,10 @@ def test_coordinate_by_coordinate(case, time):
             np.testing.assert_allclose(path.jacobian(when, x), slopes[:, None] * np.eye(6), rtol=1e-11, atol=1e-13)
             np.testing.assert_allclose(path.divergence(when, x), slopes.sum(1), rtol=1e-11, atol=1e-12)
     assert path.velocity(time, X.astype(np.float32)).dtype == np.float32
+    times = np.linspace(0.1, 0.9, 5)
+    for name in ("velocity", "log_density"):
+        one_by_one = np.concatenate([getattr(path, name)(s, X[k : k + 1]) for k, s in enumerate(times)])
+        np.testing.assert_allclose(getattr(path, name)(times, X), one_by_one, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("case", BUILT_INS[:1], ids=repr)
