@@ -21,7 +21,7 @@ from interpolants.reparametrise import time_shift
 from interpolants.schedule import Coefficients, Schedule
 from interpolants.schedules import GVP, VP, Linear
 from interpolants.symbols import t
-from interpolants.targets import Empirical, Gaussian, GaussianMixture
+from interpolants.targets import Empirical, Gaussian, GaussianMixture, LowRank, Product
 from interpolants.terminal import zero_terminal_snr
 from interpolants.transport import straightness, transport_cost, wasserstein2
 from interpolants.two_sided import TwoSided, TwoSidedPath
@@ -36,9 +36,11 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Linear",
+    "LowRank",
     "Noise",
     "Path",
     "Prediction",
+    "Product",
     "Schedule",
     "Score",
     "TwoSided",

@@ -1,4 +1,4 @@
-"""What finite data must be: points, weights and labels that fit one another."""
+"""What targets must be: points, means, weights and labels that fit one another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from solvers.errors import explain
 
-__all__ = ["check_labels", "check_points", "check_weights", "finite_points"]
+__all__ = ["INFINITE", "check_block", "check_labels", "check_mixture", "check_points", "check_weights", "finite_points"]
+
+INFINITE = np.errstate(over="ignore")
+"""Near σ = 0 predictions and densities leave the range of floats, and are then ±inf as meant."""
 
 
 def check_points(points: Any) -> Any:
@@ -62,3 +65,24 @@ def check_labels(labels: Any, count: int) -> NDArray[Any]:
     if array.shape != (count,):
         raise ValueError(explain(f"labels of shape ({count},)", f"shape {array.shape}", "give every point its label"))
     return array
+
+
+def check_block(block: int) -> int:
+    """Return how many numbers may be held at once."""
+    if not block >= 1:
+        raise ValueError(explain("block >= 1", repr(block), "leave it out, or pass the numbers that fit in memory"))
+    return int(block)
+
+
+def check_mixture(
+    weights: ArrayLike, means: ArrayLike, block: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Return weights (K,), means (K, d) and the limit on blocks."""
+    centres, shares = np.asarray(means, np.float64), np.asarray(weights, np.float64)
+    if centres.ndim != 2 or not all(centres.shape) or shares.shape != centres.shape[:1]:
+        remedy = "give every component its weight, mean and covariance"
+        received = f"{shares.shape} and {centres.shape}"
+        raise ValueError(explain("weights (K,) and means (K, d)", received, remedy))
+    if not np.isfinite(centres).all():
+        raise ValueError(explain("finite means", "NaN or infinity", "clean the data first"))
+    return check_weights(shares, len(centres)), centres, check_block(block)

@@ -10,22 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from interpolants.coefficient import Array, namespace
 
-__all__ = ["boltzmann", "half_squares", "like"]
+__all__ = ["boltzmann", "half_squares"]
 
 SMALL = 16
 CANCELLATION = 0.5
-
-
-def like(value: Any, x: Array) -> Array:
-    """Return a number or array as float64 of x's library and device; torch keeps the gradient."""
-    xp: Any = namespace(x)
-    if xp is np:
-        return np.asarray(value, np.float64)
-    return xp.as_tensor(value, dtype=xp.float64, device=x.device)
 
 
 def half_squares(x: Array, alpha: Array, y: Array, centre: Array, block: int) -> Array:

@@ -26,18 +26,17 @@ from numpy.typing import NDArray
 from sympy import Expr
 
 from interpolants.coefficient import Array, namespace
-from interpolants.targets.checks import check_labels, check_points, check_weights, finite_points
-from interpolants.targets.distances import boltzmann, half_squares, like
-from interpolants.targets.target import Target
+from interpolants.targets.checks import INFINITE, check_block, check_labels, check_points, check_weights, finite_points
+from interpolants.targets.classes import Labelled
+from interpolants.targets.distances import boltzmann, half_squares
+from interpolants.targets.limits import cast, check_batch, constant, dominated, times
+from interpolants.targets.posterior import EmpiricalPosterior
 from solvers.errors import explain
 
 __all__ = ["Empirical"]
 
-INFINITE = np.errstate(over="ignore")
-"""Near σ = 0 predictions and densities leave the range of floats, and are then ±inf as meant."""
 
-
-class Empirical(Target):
+class Empirical(Labelled):
     r"""The target :math:`\sum_k w_k \delta_{y_k}` of N data points in d dimensions.
 
     Args:
@@ -64,9 +63,7 @@ class Empirical(Target):
     def __init__(self, points: Any, weights: Any = None, labels: Any = None, *, block: int = 2**22):
         self.points = check_points(points)
         count = self.points.shape[0]
-        if not block >= 1:
-            raise ValueError(explain("block >= 1", repr(block), "leave it out, or pass the numbers that fit in memory"))
-        self.block = int(block)
+        self.block = check_block(block)
         self.weights = np.full(count, 1.0 / count) if weights is None else check_weights(weights, count)
         self.labels = None if labels is None else check_labels(labels, count)
         self._centre = finite_points(self.points, max(1, self.block // self.dimension))
@@ -76,24 +73,16 @@ class Empirical(Target):
         """The dimension d."""
         return int(self.points.shape[1])
 
-    @property
-    def classes(self) -> NDArray[Any]:
-        """The labels that occur, each once, in order; empty without labels."""
-        return np.unique(np.empty(0) if self.labels is None else self.labels)
-
     def restrict(self, label: object) -> Empirical:
+        """Return the points of one class, as :meth:`given` does."""
+        return self.given(label)
+
+    def given(self, label: object) -> Empirical:
         r"""Return the target :math:`p(x_{\mathrm{data}}|\mathrm{label})`: the points of one class, for guidance.
 
         Their weights are divided by their sum. Raises ValueError without labels or for a label that no point has.
         """
-        chosen = np.zeros(0, bool) if self.labels is None else np.asarray(self.labels == label)
-        if not chosen.any():
-            classes = self.classes.tolist()
-            known = ", ".join(map(repr, classes[:8])) + (", ..." if len(classes) > 8 else "")
-            remedy = "choose one of target.classes" if classes else "pass labels=... to Empirical"
-            raise ValueError(explain(f"a label, one of {known or 'none: the data have none'}", repr(label), remedy))
-        weights = self.weights[chosen]
-        return Empirical(self.points[np.flatnonzero(chosen)], weights / weights.sum(), block=self.block)
+        return self._part(*self._chosen(label))
 
     def products(self, c: Expr, d: Expr, alpha: Expr, sigma: Expr) -> dict[str, Expr]:
         """Return α, σ, c and the gain d/σ."""
@@ -112,7 +101,7 @@ class Empirical(Target):
         xp: Any = namespace(x)
         # At σ = 0 rounding must not move the mean of equal points off x: their residual is 0.
         residual = xp.where((sigma == 0) & (nearest == 0), 0.0, point - alpha * mean)
-        return _cast(_times(c, mean) + _times(gain, residual), x)
+        return cast(times(c, mean) + times(gain, residual), x)
 
     @INFINITE
     def jacobian(self, x: Array, *, alpha: Any, sigma: Any, gain: Any, factor: Any) -> Array:
@@ -124,19 +113,19 @@ class Empirical(Target):
         for y, gamma in self._posterior(point, alpha, sigma, nearest, mass):
             parts = [((y - m) * g[:, None]).T @ (y - m) for m, g in zip(mean, gamma)]
             cov = cov + xp.stack(parts)
-        identity = like(np.eye(self.dimension), x)
-        return _cast(_dominated(_times(_matrix(gain), identity), _times(_matrix(factor), cov)), x)
+        identity = constant(np.eye(self.dimension), x)
+        return cast(dominated(times(_matrix(gain), identity), times(_matrix(factor), cov)), x)
 
     @INFINITE
     def divergence(self, x: Array, *, alpha: Any, sigma: Any, gain: Any, factor: Any) -> Array:
         r"""Return :math:`(d/\sigma)\dim + (c - \alpha d/\sigma)(\alpha/\sigma^2)\sum_k\gamma_k|y_k - \hat x|^2`."""
         point, alpha, sigma, gain, factor = self._doubles(x, alpha, sigma, gain, factor)
         nearest, mass, mean = self._summary(point, alpha, sigma)
-        one, centre = like(1.0, x), like(self._centre, x)
+        one, centre = constant(1.0, x), constant(self._centre, x)
         spread: Any = 0.0
         for y, gamma in self._posterior(point, alpha, sigma, nearest, mass):
             spread = spread + (gamma * 2 * half_squares(mean, one, y, centre, self.block)).sum(1)[:, None]
-        return _cast(_dominated(self.dimension * gain, _times(factor, spread))[:, 0], x)
+        return cast(dominated(self.dimension * gain, times(factor, spread))[:, 0], x)
 
     @INFINITE
     def posterior(self, x: Array, *, alpha: Any, sigma: Any) -> Array:
@@ -151,7 +140,24 @@ class Empirical(Target):
         nearest, mass, _ = self._summary(point, alpha, sigma)
         xp: Any = namespace(x)
         parts = [gamma for _, gamma in self._posterior(point, alpha, sigma, nearest, mass)]
-        return _cast(xp.concatenate(parts, 1), x)
+        return cast(xp.concatenate(parts, 1), x)
+
+    def condition(self, x: Array, *, alpha: Any, sigma: Any) -> EmpiricalPosterior:
+        """Return the law of x_data given x_t = x: the points with other weights."""
+        return EmpiricalPosterior(self, x, alpha, sigma)
+
+    @INFINITE
+    def class_probabilities(self, x: Array, *, alpha: Any, sigma: Any) -> Array:
+        """Return p(label | x), shape (B, classes), in the order of ``classes``."""
+        members = self.membership()
+        point, alpha, sigma = self._doubles(x, alpha, sigma)
+        nearest, mass, _ = self._summary(point, alpha, sigma)
+        total: Any = 0.0
+        first = 0
+        for _, gamma in self._posterior(point, alpha, sigma, nearest, mass):
+            stop = first + gamma.shape[1]
+            total, first = total + gamma @ constant(members[first:stop], x), stop
+        return cast(total, x)
 
     @INFINITE
     def log_density(self, x: Array, *, alpha: Any, sigma: Any) -> Array:
@@ -162,13 +168,13 @@ class Empirical(Target):
         safe = xp.where(sigma > 0, sigma, 1.0)
         constant = self.dimension * (xp.log(safe) + 0.5 * math.log(2 * math.pi))
         inside = xp.log(mass) - nearest / safe / safe - constant
-        return _cast(xp.where(sigma > 0, inside, xp.where(nearest > 0, -math.inf, math.inf))[:, 0], x)
+        return cast(xp.where(sigma > 0, inside, xp.where(nearest > 0, -math.inf, math.inf))[:, 0], x)
 
     def sample(self, n: int, rng: Any) -> Array:
         """Draw n of the points by their weights, shape (n, d), in float64, with a numpy or torch generator."""
         if isinstance(rng, np.random.Generator):
             chosen = rng.choice(len(self.weights), size=n, p=self.weights)
-            return self._rows(chosen, np.empty(0))
+            return self.rows(chosen, np.empty(0))
         if type(rng).__module__.partition(".")[0] != "torch":
             remedy = "pass numpy.random.default_rng(seed) or torch.Generator().manual_seed(seed)"
             raise TypeError(explain("a numpy or torch generator", type(rng).__name__, remedy))
@@ -176,38 +182,41 @@ class Empirical(Target):
 
         weights = torch.as_tensor(self.weights, device=rng.device)
         drawn = torch.multinomial(weights, n, replacement=True, generator=rng)
-        return self._rows(drawn.cpu().numpy(), weights)
+        return self.rows(drawn.cpu().numpy(), weights)
+
+    def least_deviation(self, alpha: float, sigma: float) -> float:
+        """Return the smallest standard deviation of a point's part of p_t: σ."""
+        return sigma
 
     def __repr__(self) -> str:
         kinds = "" if self.labels is None else f", {len(self.classes)} classes"
         return f"Empirical(N={len(self.weights)}, d={self.dimension}{kinds})"
 
-    def _rows(self, rows: Any, x: Array) -> Array:
+    def _part(self, rows: NDArray[np.intp], weights: NDArray[np.float64]) -> Empirical:
+        return Empirical(self.points[rows], weights, block=self.block)
+
+    def rows(self, rows: Any, x: Array) -> Array:
         """Return the chosen points as float64 of x's library and device."""
         part = self.points[rows]
         if namespace(x) is np:
             return np.asarray(part if isinstance(part, np.ndarray) else part.cpu().numpy(), np.float64)
-        return like(np.array(part, np.float64) if isinstance(part, np.ndarray) else part, x)
+        return constant(np.array(part, np.float64) if isinstance(part, np.ndarray) else part, x)
 
     def _doubles(self, x: Array, *coefficients: Any) -> list[Array]:
-        if x.ndim != 2 or x.shape[1] != self.dimension:
-            remedy = "pass a batch of points"
-            raise ValueError(explain(f"x of shape (B, {self.dimension})", f"shape {tuple(x.shape)}", remedy))
-        if not (x.dtype.kind == "f" if isinstance(x, np.ndarray) else x.dtype.is_floating_point):
-            raise TypeError(explain("x of a floating type", str(x.dtype), "convert it to float32 or float64"))
-        return [like(value, x) for value in (x, *coefficients)]
+        check_batch(x, self.dimension)
+        return [constant(value, x) for value in (x, *coefficients)]
 
     def _blocks(self, x: Array) -> Iterator[tuple[Array, Array]]:
         """Yield the data and their weights in blocks of n points, with nd and nB below the limit."""
         step = max(1, self.block // max(x.shape))
         for first in range(0, len(self.weights), step):
             part = slice(first, first + step)
-            yield self._rows(part, x), like(self.weights[part], x)
+            yield self.rows(part, x), constant(self.weights[part], x)
 
     def _summary(self, x: Array, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
         r"""Return the least ½|x − αy|², the mass :math:`\sum w e^{-\mathrm{excess}/\sigma^2}` over it, and x̂."""
         xp: Any = namespace(x)
-        centre = like(self._centre, x)
+        centre = constant(self._centre, x)
         nearest, mass, mean = xp.full_like(x[:, :1], math.inf), xp.zeros_like(x[:, :1]), xp.zeros_like(x)
         for y, weights in self._blocks(x):
             halves = half_squares(x, alpha, y, centre, self.block)
@@ -222,27 +231,11 @@ class Empirical(Target):
         self, x: Array, alpha: Array, sigma: Array, nearest: Array, mass: Array
     ) -> Iterator[tuple[Array, Array]]:
         """Yield the data and their responsibilities (B, n) in blocks."""
-        centre = like(self._centre, x)
+        centre = constant(self._centre, x)
         for y, weights in self._blocks(x):
             halves = half_squares(x, alpha, y, centre, self.block)
             yield y, weights * boltzmann(halves - nearest, sigma) / mass
 
 
-def _times(coefficient: Array, value: Array) -> Array:
-    """Multiply; an infinite coefficient times 0 is 0, the limit at points where the value vanishes for every σ."""
-    xp: Any = namespace(value)
-    return xp.where((value == 0) & xp.isinf(coefficient), 0.0, coefficient) * value
-
-
-def _dominated(lower: Array, higher: Array) -> Array:
-    """Add two terms; where both are infinite the one of higher order in 1/σ decides."""
-    xp: Any = namespace(higher)
-    return xp.where(xp.isinf(higher), 0.0, lower) + higher
-
-
 def _matrix(coefficient: Array) -> Array:
     return coefficient if coefficient.ndim == 0 else coefficient[:, :, None]
-
-
-def _cast(value: Array, x: Array) -> Array:
-    return value.astype(x.dtype, copy=False) if isinstance(value, np.ndarray) else value.to(x.dtype)

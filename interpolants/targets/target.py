@@ -8,6 +8,7 @@ from typing import Any
 from sympy import Expr
 
 from interpolants.coefficient import Array
+from interpolants.targets.posterior import Posterior
 from solvers.errors import explain
 
 __all__ = ["Target"]
@@ -56,6 +57,23 @@ class Target(ABC):
         return sum(jacobian[:, k, k] for k in range(self.dimension))
 
     def flow(self, x: Array, start: tuple[float, float], stop: tuple[float, float]) -> Array:
-        """Move points along the probability flow between (α, σ) at two times, where that has a closed form."""
-        remedy = "solve(probability_flow(schedule, path.velocity), x, uniform(n), RK4())"
-        raise ValueError(explain("a Gaussian target for a closed-form flow", type(self).__name__, remedy))
+        """Move points along the probability flow between (α, σ) at two times, integrated to about 1e-10."""
+        from interpolants.targets.flow import integrate
+
+        return integrate(self, x, start, stop)
+
+    def least_deviation(self, alpha: float, sigma: float) -> float:
+        """Return the smallest scale of p_t: the least standard deviation of its parts, 0 where there is no density."""
+        return sigma
+
+    def condition(self, x: Array, *, alpha: Any, sigma: Any) -> Posterior:
+        """Return the law of x_data given x_t = x."""
+        raise TypeError(explain("a target whose posterior is known", type(self).__name__, "use one of the library"))
+
+    def given(self, label: object) -> Target:
+        """Return the target of one class."""
+        raise TypeError(explain("a target with labels", type(self).__name__, "use GaussianMixture or Empirical"))
+
+    def class_probabilities(self, x: Array, *, alpha: Any, sigma: Any) -> Array:
+        """Return p(label | x), shape (B, classes)."""
+        raise TypeError(explain("a target with labels", type(self).__name__, "use GaussianMixture or Empirical"))

@@ -231,7 +231,7 @@ def test_bad_use():
         r"x of shape \(B, 1\)": (ValueError, lambda: path.velocity(0.5, np.ones((3, 2)))),
         "x of a floating type": (TypeError, lambda: path.velocity(0.5, np.ones((3, 1), int))),
         "a numpy or torch generator": (TypeError, lambda: path.sample(0.5, 3, 7)),
-        "a Gaussian target for a closed-form flow": (ValueError, lambda: path.flow(1.0, 0.0, np.ones((1, 1)))),
+        "ends of the flow at which the law has a density": (ValueError, lambda: path.flow(1.0, 0.0, np.ones((1, 1)))),
         "a Path with a Gaussian target": (TypeError, lambda: transport_cost(path)),
         "a prediction": (TypeError, lambda: path.jacobian(0.5, np.ones((1, 1)), "velocity")),
     }
