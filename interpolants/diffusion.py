@@ -9,14 +9,9 @@ that each of its named forms is twice ours; that quantity does not appear here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 from sympy import Expr, Integer, pi, sin, sqrt, sympify
 
-from interpolants.coefficient import Coefficient
-from interpolants.measure import Exact
+from interpolants.rate import DiffusionCoefficient, expect_diffusion, expect_non_negative
 from interpolants.schedule import Schedule
 from interpolants.symbols import canonical, t
 from solvers.errors import explain
@@ -37,61 +32,10 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class DiffusionCoefficient:
-    """A choice of w_t: its name, and its expression under a schedule."""
-
-    name: str
-    expression: Callable[[Schedule], Expr]
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def __mul__(self, factor: float) -> DiffusionCoefficient:
-        number = canonical(factor, "a multiple of w")
-        if number.free_symbols or number < 0:
-            raise ValueError(explain("a multiple >= 0 of w", str(factor), "w is a variance rate: keep it non-negative"))
-        return DiffusionCoefficient(f"{factor} * {self.name}", lambda schedule: number * self.expression(schedule))
-
-    __rmul__ = __mul__
-
-    def __add__(self, other: DiffusionCoefficient) -> DiffusionCoefficient:
-        return DiffusionCoefficient(
-            f"{self.name} + {other.name}", lambda schedule: self.expression(schedule) + other.expression(schedule)
-        )
-
-    def of(self, schedule: Schedule) -> Coefficient:
-        """Return w_t under ``schedule`` as a function of time.
-
-        Raises:
-            ValueError: w is negative somewhere; the message says where.
-        """
-        expression = self.expression(schedule)
-        _expect_non_negative(expression, schedule, f"w = {self.name}")
-        return schedule.coefficient(expression, f"w = {self.name}")
-
-
-def _expect_non_negative(expression: Expr, schedule: Schedule, what: str) -> None:
-    exact = Exact(expression, t, schedule.exact_domain)
-    for time in np.linspace(*schedule.domain, 66)[1:-1]:
-        if exact.at(time) < 0:
-            received = f"{float(exact.at(time)):.4g} at t = {time:.4g}"
-            remedy = "square the expression, or restrict it to where it is positive"
-            raise ValueError(explain(f"{what} >= 0 on the domain of {schedule.name}", received, remedy))
-
-
 def _unit(schedule: Schedule) -> Expr:
     """Return time as a fraction of the schedule's domain; t itself on [0, 1]."""
     lo, hi = schedule.exact_domain
     return (t - lo) / (hi - lo)
-
-
-def expect_diffusion(w: object) -> DiffusionCoefficient:
-    """Return ``w`` if it is a choice of this module."""
-    if not isinstance(w, DiffusionCoefficient):
-        remedy = "pass a choice from interpolants.diffusion, such as KL() or Sigma() (or Custom(expression))"
-        raise TypeError(explain("a diffusion coefficient w", repr(w), remedy))
-    return w
 
 
 def KL() -> DiffusionCoefficient:  # noqa: N802
@@ -131,7 +75,7 @@ def KLRegularized(eta: float, excess_loss: object) -> DiffusionCoefficient:  # n
         raise ValueError(explain("a number eta > 0", str(eta), "use KL() for no penalty on w"))
 
     def expression(schedule: Schedule) -> Expr:
-        _expect_non_negative(loss, schedule, "the excess loss")
+        expect_non_negative(loss, schedule, "the excess loss")
         alpha, sigma, wronskian = (schedule.expressions[name] for name in ("alpha", "sigma", "wronskian"))
         if loss == 0:
             return Integer(0)
