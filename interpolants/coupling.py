@@ -53,8 +53,7 @@ def couple(x_data: Array, noise: Array, labels: Any = None, *, within: Any = Non
     References: Pooladian et al. (2023), arXiv 2304.14772, §3; Tong et al. (2023), arXiv 2302.00482, §3.3; for the bias
     Cheng & Schwing (2025), arXiv 2503.10636.
     """
-    library: Any = namespace(x_data)
-    if library is None or library is not namespace(noise):
+    if namespace(x_data) is None or namespace(noise) is not namespace(x_data):
         received = f"{type(x_data).__name__} and {type(noise).__name__}"
         raise TypeError(explain("data and noise of one array library", received, "make both numpy, torch or jax"))
     if tuple(x_data.shape) != tuple(noise.shape) or x_data.ndim < 1 or not len(x_data):
@@ -74,6 +73,7 @@ def couple(x_data: Array, noise: Array, labels: Any = None, *, within: Any = Non
     for group in groups:
         order[group] = group[_assign(rows[group], partners[group])]
     cost = float(((rows - partners[order]) ** 2).sum(1).mean())
+    library: Any = namespace(noise)
     where = library.as_tensor(order, device=noise.device) if library.__name__ == "torch" else order
     return Coupling(x_data, noise[where], labels, order, cost)
 

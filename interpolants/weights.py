@@ -18,15 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import sympy
-from sympy import Expr, Integer, Piecewise, Rational
+from sympy import Abs, Expr, Integer
 
 from interpolants import prediction as predictions
 from interpolants.coefficient import Coefficient
 from interpolants.prediction import Data, Noise, Prediction, Score, conversion, expect_prediction
 from interpolants.rate import expect_non_negative
 from interpolants.schedule import Schedule
-from interpolants.symbols import canonical, t
+from interpolants.symbols import canonical
 from solvers.errors import explain
 
 __all__ = [
@@ -176,24 +175,19 @@ def MinSNR(gamma: float = 5) -> Weight:  # noqa: N802
     """
     limit = _positive(gamma, "gamma")
 
-    def expression(schedule: Schedule, source: Prediction) -> Expr:
-        to_data = factor(schedule, source, Data)
-        # On either side of SNR = γ one product, in which infinities cancel.
-        below, above = limit * to_data, _snr(schedule) * to_data
-        lo, hi = schedule.domain
-        time = float(schedule.time_of_log_snr(float(sympy.log(limit))))
-        if time <= lo or time >= hi:
-            return below if time >= hi else above
-        return Piecewise((below, t <= Rational(time)), (above, True))
+    def formula(schedule: Schedule) -> Expr:
+        # min(a, b) = 2ab/(a + b + |a - b|) loses no digits, and its kink follows a schedule that is trained.
+        signal, noise = schedule.expressions["alpha"] ** 2, limit * schedule.expressions["sigma"] ** 2
+        return 2 * limit * signal / (signal + noise + Abs(signal - noise))
 
-    return Weight(f"MinSNR({gamma})", expression)
+    return _of(f"MinSNR({gamma})", Data, formula)
 
 
 def EDM(sigma_data: float = 0.5) -> Weight:  # noqa: N802
     r"""Return EDM's loss :math:`\frac{r^2 + \sigma_d^2}{(r\sigma_d)^2} L_{\mathrm{data}}`.
 
-    :math:`r = \sigma/\alpha` is the noise level that EDM calls σ. Infinite at t = 0 for a data model, finite there for a
-    noise model; where α = 0 infinite for a noise model only.
+    :math:`r = \sigma/\alpha` is the noise level that EDM calls σ. Infinite at t = 0 for a data model, finite there for
+    a noise model; where α = 0 infinite for a noise model only.
 
     Raises:
         ValueError: σ_d is not a number > 0.
