@@ -13,14 +13,14 @@ __all__ = ["Coupling", "couple"]
 
 
 class Coupling(NamedTuple):
-    """What :func:`couple` found.
+    """What :func:`interpolants.couple` found.
 
     Attributes:
         x_data: the data, in the order in which they came.
         noise: the noise, row i being the partner of row i of the data.
         labels: what came with the data, in the same order.
         order: row i of ``noise`` is row ``order[i]`` of the noise that came; numpy, shape (B,).
-        cost: the mean of |x_data − noise|² over the pairs, a float.
+        cost: the mean squared distance of the pairs, a float.
     """
 
     x_data: Array
@@ -79,10 +79,10 @@ def couple(x_data: Array, noise: Array, labels: Any = None, *, within: Any = Non
 
 
 def _assign(rows: np.ndarray[Any, Any], partners: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the permutation with the least sum of squares; |x|² and |ε|² are the same for all, and are left out."""
+    """Return the permutation with the least sum of squares; |x|², |ε|² and a common shift are the same for all."""
     from scipy.optimize import linear_sum_assignment  # slow to import, and only this needs it
 
-    products = (rows - rows.mean(0)) @ (partners - partners.mean(0)).T
+    products = (rows - rows.mean(0)) @ partners.T
     if not np.isfinite(products).all():
         remedy = "look for NaN and infinity in the batch"
         raise ValueError(explain("finite data and noise", "products that are not finite", remedy))

@@ -8,7 +8,7 @@ that its named forms are twice ours; that quantity does not appear here.
 
 The tables say what each does at the ends, under ``VP()`` for β from 0.1 to 20: the limits of w; where the drift
 :math:`v - \tfrac12 w s` of a velocity model is infinite; and whether the integral in the KL bound of
-:mod:`interpolants.bounds` is finite, for an excess loss L that is 1 and for one that vanishes at both ends.
+:func:`interpolants.kl_bound` is finite, for an excess loss L that is 1 and for one that vanishes at both ends.
 """
 
 from __future__ import annotations

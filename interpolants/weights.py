@@ -10,7 +10,7 @@ predictions are straight lines of one another, so that each of their losses is a
 
 with :math:`\lambda = W/\alpha`. A weight names a loss, :math:`\int w(t) L_q(t)\,dt` for a fixed quantity q, and
 :meth:`Weight.of` turns it into the factor of the loss that a network really has. The factors come from the 2×2 solve of
-:mod:`interpolants.prediction`, as expressions. :func:`Uniform` alone means another loss for every prediction.
+:func:`interpolants.convert`, as expressions. :func:`Uniform` alone means another loss for every prediction.
 """
 
 from __future__ import annotations

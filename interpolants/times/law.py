@@ -6,7 +6,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from solvers.errors import explain
 
 __all__ = ["Function", "Law", "Times", "mass", "open_uniform", "strictly_inside", "support"]
 
-Function = Callable[[ModuleType, Any], Any]
+Function = Callable[[Any, Any], Any]
 """The array library and an array → an array."""
 
 FLOATS = ("float32", "float64")
