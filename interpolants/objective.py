@@ -162,7 +162,6 @@ class Objective:
             remedy = "return one prediction of the shape of x_t (for learned variances, its first half)"
             received = f"{tuple(output.shape)} for a target of {tuple(target.shape)}"
             raise ValueError(explain(f"an output of shape {tuple(target.shape)}", received, remedy))
-        output = _at_least_float32(output)
         size = scale(self.schedule, self.prediction)
         if size != 1:
             output = pad(self.schedule.coefficient(size)(time), output) * output
