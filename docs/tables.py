@@ -1,7 +1,7 @@
 """Tables that are computed while the documentation is built, so that they cannot disagree with the code.
 
-Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``methods``,
-``consistency-tests`` and ``certificate-example``.
+Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``weights``,
+``methods``, ``consistency-tests`` and ``certificate-example``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import sympy
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
@@ -18,7 +19,7 @@ from sympy import Expr
 
 import interpolants
 import solvers
-from interpolants import Noise, Score, Velocity, VPrediction, diffusion, reverse_sde
+from interpolants import Noise, Score, Velocity, VPrediction, diffusion, reverse_sde, weights
 from interpolants.certify.ends import summary
 from interpolants.dynamics import drift_combination
 from interpolants.lowering import Lowered, lower
@@ -187,6 +188,21 @@ class ReverseSDEs(Generated):
         return [table(("w", *head), rows)]
 
 
+class Weights(Generated):
+    """Weight by prediction: the factor of the prediction's own loss, simplified, for one schedule of the paper."""
+
+    def build(self) -> list[nodes.Node]:
+        choices = (weights.Velocity(), weights.Likelihood(), weights.Of(Noise), weights.Of(interpolants.Data))
+        choices += (weights.EDM(1), weights.P2(1, 1))
+        rows = []
+        for schedule in (by_name("linear"), by_name("gvp")):
+            for choice in choices:
+                factors = (choice.expression(schedule, given) for given in PREDICTIONS.values())
+                cells = (math(sympy.latex(sympy.factor(sympy.simplify(factor)))) for factor in factors)
+                rows.append((schedule.name, code(repr(choice)), *cells))
+        return [table(("schedule", "weight", *PREDICTIONS), rows)]
+
+
 class Methods(Generated):
     """Every public method of solvers: what it solves, its order, and where it evaluates."""
 
@@ -262,6 +278,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("combinations", Combinations),
         ("conversions", Conversions),
         ("reverse-sdes", ReverseSDEs),
+        ("weights", Weights),
         ("methods", Methods),
         ("consistency-tests", ConsistencyTests),
         ("certificate-example", CertificateExample),

@@ -10,11 +10,13 @@ r"""Stochastic interpolants: schedules as sympy expressions, and everything that
 t = 0 is data and t = 1 is noise, everywhere. See the documentation's conventions page.
 """
 
-from interpolants import diffusion
+from interpolants import diffusion, times, weights
 from interpolants.bounds import Bound, kl_bound
 from interpolants.certify import certify
+from interpolants.coupling import couple
 from interpolants.dynamics import forward_sde, probability_flow, reverse_sde, suggest
 from interpolants.equivalence import transfer, transfer_diffusion
+from interpolants.objective import Objective
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
 from interpolants.reparametrise import time_shift
@@ -38,6 +40,7 @@ __all__ = [
     "Linear",
     "LowRank",
     "Noise",
+    "Objective",
     "Path",
     "Prediction",
     "Product",
@@ -49,6 +52,7 @@ __all__ = [
     "Velocity",
     "certify",
     "convert",
+    "couple",
     "diffusion",
     "forward_sde",
     "kl_bound",
@@ -58,9 +62,11 @@ __all__ = [
     "suggest",
     "t",
     "time_shift",
+    "times",
     "transfer",
     "transfer_diffusion",
     "transport_cost",
     "wasserstein2",
+    "weights",
     "zero_terminal_snr",
 ]

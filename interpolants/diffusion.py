@@ -4,19 +4,18 @@ It is the paper's: noise :math:`\sqrt{w_t}`, drift :math:`v - \tfrac12 w_t s`.
 
 Every choice is a formula in the schedule; :meth:`DiffusionCoefficient.of` evaluates it. Multiples and sums are choices
 too: ``2 * w.Sigma()``. SiT's published code calls :math:`w_t/2` "diffusion" (its noise is the root of twice that), so
-that each of its named forms is twice ours; that quantity does not appear here.
+that its named forms are twice ours; that quantity does not appear here.
+
+The tables say what each does at the ends, under ``VP()`` for β from 0.1 to 20: the limits of w; where the drift
+:math:`v - \tfrac12 w s` of a velocity model is infinite; and whether the integral in the KL bound of
+:func:`interpolants.kl_bound` is finite, for an excess loss L that is 1 and for one that vanishes at both ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 from sympy import Expr, Integer, pi, sin, sqrt, sympify
 
-from interpolants.coefficient import Coefficient
-from interpolants.measure import Exact
+from interpolants.rate import DiffusionCoefficient, expect_diffusion, expect_non_negative
 from interpolants.schedule import Schedule
 from interpolants.symbols import canonical, t
 from solvers.errors import explain
@@ -37,69 +36,33 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class DiffusionCoefficient:
-    """A choice of w_t: its name, and its expression under a schedule."""
-
-    name: str
-    expression: Callable[[Schedule], Expr]
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def __mul__(self, factor: float) -> DiffusionCoefficient:
-        number = canonical(factor, "a multiple of w")
-        if number.free_symbols or number < 0:
-            raise ValueError(explain("a multiple >= 0 of w", str(factor), "w is a variance rate: keep it non-negative"))
-        return DiffusionCoefficient(f"{factor} * {self.name}", lambda schedule: number * self.expression(schedule))
-
-    __rmul__ = __mul__
-
-    def __add__(self, other: DiffusionCoefficient) -> DiffusionCoefficient:
-        return DiffusionCoefficient(
-            f"{self.name} + {other.name}", lambda schedule: self.expression(schedule) + other.expression(schedule)
-        )
-
-    def of(self, schedule: Schedule) -> Coefficient:
-        """Return w_t under ``schedule`` as a function of time.
-
-        Raises:
-            ValueError: w is negative somewhere; the message says where.
-        """
-        expression = self.expression(schedule)
-        _expect_non_negative(expression, schedule, f"w = {self.name}")
-        return schedule.coefficient(expression, f"w = {self.name}")
-
-
-def _expect_non_negative(expression: Expr, schedule: Schedule, what: str) -> None:
-    exact = Exact(expression, t, schedule.exact_domain)
-    for time in np.linspace(*schedule.domain, 66)[1:-1]:
-        if exact.at(time) < 0:
-            received = f"{float(exact.at(time)):.4g} at t = {time:.4g}"
-            remedy = "square the expression, or restrict it to where it is positive"
-            raise ValueError(explain(f"{what} >= 0 on the domain of {schedule.name}", received, remedy))
-
-
 def _unit(schedule: Schedule) -> Expr:
     """Return time as a fraction of the schedule's domain; t itself on [0, 1]."""
     lo, hi = schedule.exact_domain
     return (t - lo) / (hi - lo)
 
 
-def expect_diffusion(w: object) -> DiffusionCoefficient:
-    """Return ``w`` if it is a choice of this module."""
-    if not isinstance(w, DiffusionCoefficient):
-        remedy = "pass a choice from interpolants.diffusion, such as KL() or Sigma() (or Custom(expression))"
-        raise TypeError(explain("a diffusion coefficient w", repr(w), remedy))
-    return w
-
-
 def KL() -> DiffusionCoefficient:  # noqa: N802
     r"""Return :math:`w^{KL}_t = 2\kappa_t`, the minimiser of the KL bound.
 
     :math:`\kappa = \sigma\dot\sigma - \dot\alpha\sigma^2/\alpha`.
-    Linear: 2t/(1−t). GVP: π tan(πt/2). VP: β_t. Infinite at t = 1 where α₁ = 0. References: Ma et al. (2024), arXiv
-    2401.08740, §2.4 (wKL in the main text's normalisation).
+    Linear: 2t/(1−t). GVP: π tan(πt/2). VP: β_t. It is the squared diffusion :math:`g^2` of the SDE that has the
+    schedule as its marginals, so that this is the reverse SDE of Song et al. (eq. 6).
+
+    =================  ========  ========  =======
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  =======
+    w at t = 0         0         0         1/10
+    w at t = 1         oo        oo        20
+    drift infinite at  t = 1     t = 1     no time
+    bound, L = 1       infinite  infinite  finite
+    bound, L = t(1-t)  finite    finite    finite
+    =================  ========  ========  =======
+
+    Elsewhere: SiT's ``"SBDM"`` with ``diffusion_norm`` n is ``n * KL()``, for its κ is half of w.
+
+    References: Ma et al. (2024), arXiv 2401.08740, §2.4 (wKL in the main text's normalisation); Song et al. (2021),
+    arXiv 2011.13456.
     """
     return DiffusionCoefficient("KL()", lambda schedule: 2 * schedule.expressions["kappa"])
 
@@ -113,6 +76,17 @@ def KLRegularized(eta: float, excess_loss: object) -> DiffusionCoefficient:  # n
     minimises :math:`\tfrac12 w^{-1}(1 + w/2\kappa)^2 L_t + \eta w` at every time: the derivative
     :math:`-L_t/2w^2 + L_t/8\kappa^2 + \eta` vanishes at :math:`w^{-2} = (2\kappa)^{-2} + 2\eta/L_t`. Where α₁ = 0 it
     ends at :math:`\sqrt{L_1/2\eta}`; where :math:`L_t = 0` it is 0. The appendix of the paper has 4η under the root.
+    With η = ½ and L = 1:
+
+    =================  ========  ========  ============
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  ============
+    w at t = 0         0         0         1/sqrt(101)
+    w at t = 1         1         1         20/sqrt(401)
+    drift infinite at  no time   no time   no time
+    bound, L = 1       infinite  infinite  finite
+    bound, L = t(1-t)  finite    finite    finite
+    =================  ========  ========  ============
 
     Args:
         eta: :math:`\eta > 0`, the price of noise; ``KL()`` is the limit η → 0.
@@ -131,7 +105,7 @@ def KLRegularized(eta: float, excess_loss: object) -> DiffusionCoefficient:  # n
         raise ValueError(explain("a number eta > 0", str(eta), "use KL() for no penalty on w"))
 
     def expression(schedule: Schedule) -> Expr:
-        _expect_non_negative(loss, schedule, "the excess loss")
+        expect_non_negative(loss, schedule, "the excess loss")
         alpha, sigma, wronskian = (schedule.expressions[name] for name in ("alpha", "sigma", "wronskian"))
         if loss == 0:
             return Integer(0)
@@ -154,7 +128,17 @@ def _excess_loss(value: object) -> Expr:
 def Sigma() -> DiffusionCoefficient:  # noqa: N802
     r"""Return :math:`w_t = \sigma_t`: zero at the data, finite at the noise.
 
-    SiT's ``"sigma"`` is twice this.
+    =================  ========  ========  ======================
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  ======================
+    w at t = 0         0         0         0
+    w at t = 1         1         1         sqrt(1 - exp(-201/20))
+    drift infinite at  no time   no time   no time
+    bound, L = 1       infinite  infinite  finite
+    bound, L = t(1-t)  finite    finite    finite
+    =================  ========  ========  ======================
+
+    Elsewhere: SiT's ``"sigma"`` with ``diffusion_norm`` n is ``2 * n * Sigma()``.
     """
     return DiffusionCoefficient("Sigma()", lambda schedule: schedule.expressions["sigma"])
 
@@ -164,6 +148,18 @@ def SinSquared() -> DiffusionCoefficient:  # noqa: N802
 
     On a domain other than [0, 1], t is the fraction of the domain that has passed, here as in ``Ramp`` and
     ``Decreasing``.
+
+    =================  ========  ========  ========
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  ========
+    w at t = 0         0         0         0
+    w at t = 1         0         0         0
+    drift infinite at  no time   no time   no time
+    bound, L = 1       infinite  infinite  infinite
+    bound, L = t(1-t)  infinite  infinite  infinite
+    =================  ========  ========  ========
+
+    Elsewhere: SiT's ``"inccreasing-decreasing"`` (spelt so) with ``diffusion_norm`` n is ``2 * n * SinSquared()``.
     """
     return DiffusionCoefficient("SinSquared()", lambda schedule: sin(pi * _unit(schedule)) ** 2)
 
@@ -171,10 +167,22 @@ def SinSquared() -> DiffusionCoefficient:  # noqa: N802
 def SBDM(beta: object = None) -> DiffusionCoefficient:  # noqa: N802
     r"""Return :math:`w_t = \beta_t`, the noise rate of the score SDE.
 
-    Without a rate it is :math:`2\kappa_t`, which equals :math:`\beta_t` for VP.
+    Without a rate it is :math:`2\kappa_t`, which equals :math:`\beta_t` for VP; then
 
-    References: Song et al. (2021), arXiv 2011.13456. SiT's code: ``diffusion_form="SBDM"``, with the factor that the
-    paper's convention gives.
+    =================  ========  ========  =======
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  =======
+    w at t = 0         0         0         1/10
+    w at t = 1         oo        oo        20
+    drift infinite at  t = 1     t = 1     no time
+    bound, L = 1       infinite  infinite  finite
+    bound, L = t(1-t)  finite    finite    finite
+    =================  ========  ========  =======
+
+    Elsewhere: SiT's ``"SBDM"`` with ``diffusion_norm`` n is ``n * SBDM()`` under every schedule; score_sde's
+    :math:`g^2` of its VP SDE is β_t.
+
+    References: Song et al. (2021), arXiv 2011.13456, eq. 6 and 11.
     """
     if beta is None:
         return DiffusionCoefficient("SBDM()", KL().expression)
@@ -183,7 +191,22 @@ def SBDM(beta: object = None) -> DiffusionCoefficient:  # noqa: N802
 
 
 def Constant(value: float) -> DiffusionCoefficient:  # noqa: N802
-    r"""Return :math:`w_t = c \ge 0`. Where κ₀ = 0 (Linear, GVP) the drift is then infinite at t = 0."""
+    r"""Return :math:`w_t = c \ge 0`. Where κ₀ = 0 (Linear, GVP) the drift is then infinite at t = 0.
+
+    With c = 1:
+
+    =================  ========  ========  =======
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  =======
+    w at t = 0         1         1         1
+    w at t = 1         1         1         1
+    drift infinite at  t = 0     t = 0     no time
+    bound, L = 1       infinite  infinite  finite
+    bound, L = t(1-t)  infinite  infinite  finite
+    =================  ========  ========  =======
+
+    Elsewhere: SiT's ``"constant"`` with ``diffusion_norm`` n is ``Constant(2 * n)``.
+    """
     number = canonical(value, "a constant w")
     if number.free_symbols or number < 0:
         raise ValueError(explain("a number >= 0", str(value), "w is a variance rate: keep it non-negative"))
@@ -193,7 +216,18 @@ def Constant(value: float) -> DiffusionCoefficient:  # noqa: N802
 def Ramp() -> DiffusionCoefficient:  # noqa: N802
     r"""Return :math:`w_t = t`.
 
-    SiT's ``"linear"`` is twice this, and so is REPA's choice under every schedule.
+    =================  ========  ========  ========
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  ========
+    w at t = 0         0         0         0
+    w at t = 1         1         1         1
+    drift infinite at  no time   no time   no time
+    bound, L = 1       infinite  infinite  infinite
+    bound, L = t(1-t)  finite    finite    finite
+    =================  ========  ========  ========
+
+    Elsewhere: SiT's ``"linear"`` with ``diffusion_norm`` n is ``2 * n * Ramp()``; REPA's sampler has ``2 * Ramp()``
+    under every schedule.
     """
     return DiffusionCoefficient("Ramp()", _unit)
 
@@ -201,17 +235,43 @@ def Ramp() -> DiffusionCoefficient:  # noqa: N802
 def Decreasing() -> DiffusionCoefficient:  # noqa: N802
     r"""Return :math:`w_t = \tfrac14(1 - \cos\pi t)^2 = \sin^4(\pi t/2)`, decreasing towards the data.
 
-    SiT's ``"decreasing"``, ¼(cos πt' + 1)² in its own time t' = 1 − t, is twice this.
+    =================  ========  ========  ========
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  ========
+    w at t = 0         0         0         0
+    w at t = 1         1         1         1
+    drift infinite at  no time   no time   no time
+    bound, L = 1       infinite  infinite  infinite
+    bound, L = t(1-t)  infinite  infinite  infinite
+    =================  ========  ========  ========
+
+    Elsewhere: SiT's ``"decreasing"``, ¼(n cos πt' + 1)² in its own time t' = 1 − t, is ``2 * Decreasing()`` for
+    ``diffusion_norm`` n = 1; another n multiplies the cosine and not the whole.
     """
     return DiffusionCoefficient("Decreasing()", lambda schedule: sin(pi * _unit(schedule) / 2) ** 4)
 
 
 def Zero() -> DiffusionCoefficient:  # noqa: N802
-    r"""Return :math:`w_t = 0`: the reverse SDE becomes the probability-flow ODE."""
+    r"""Return :math:`w_t = 0`: the reverse SDE becomes the probability-flow ODE.
+
+    =================  ========  ========  ========
+    ..                 Linear    GVP       VP()
+    =================  ========  ========  ========
+    w at t = 0         0         0         0
+    w at t = 1         0         0         0
+    drift infinite at  no time   no time   no time
+    bound, L = 1       infinite  infinite  infinite
+    bound, L = t(1-t)  infinite  infinite  infinite
+    =================  ========  ========  ========
+    """
     return DiffusionCoefficient("Zero()", lambda schedule: Integer(0))
 
 
 def Custom(expression: object) -> DiffusionCoefficient:  # noqa: N802
-    """Return any non-negative expression of time as w_t."""
+    r"""Return any non-negative expression of time as w_t; what it does at the ends is up to the expression.
+
+    Elsewhere: EDM's rate of Langevin noise β(t) (Karras et al. 2022, arXiv 2206.00364, eq. 6) is the expression
+    :math:`2\beta\sigma^2` under a schedule with α = 1, its σ being ours.
+    """
     formula = canonical(expression, "w")
     return DiffusionCoefficient(f"Custom({sympify(formula)})", lambda schedule: formula)

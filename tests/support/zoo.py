@@ -164,6 +164,10 @@ CHOICES = [
     Choice(diffusion.Custom("t*(1 - t) + exp(-t)"), lambda case, s: s * (1 - s) + mpmath.exp(-s)),
     Choice(2 * diffusion.Sigma(), lambda case, s: 2 * case.sigma(s)),
     Choice(diffusion.Ramp() + diffusion.SinSquared(), lambda case, s: s + mpmath.sin(mpmath.pi * s) ** 2),
+    Choice(
+        diffusion.KLRegularized(0.5, "1 + t"),
+        lambda case, s: 1 / mpmath.sqrt(1 / (2 * kappa(case, s)) ** 2 + 1 / (1 + s)),
+    ),
 ]
 
 
