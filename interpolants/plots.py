@@ -101,7 +101,7 @@ def transport_cost_curves(ax: Axes, schedules: Sequence[Schedule], points: int =
     """
     deviations = np.geomspace(0.03, 10.0, points)
     for index, schedule in enumerate(schedules):
-        costs = [transport_cost(Path(schedule, Gaussian([0.0], s**2))) for s in deviations]
+        costs = [float(transport_cost(Path(schedule, Gaussian([0.0], s**2)))) for s in deviations]
         ax.plot(deviations, costs, label=_name(schedule), **_look(index))
     bound = (1 - deviations) ** 2
     ax.fill_between(deviations, 0, bound, color="0.85", linewidth=0, zorder=0)
@@ -118,7 +118,7 @@ def transport_cost_table(schedules: Sequence[Schedule], deviations: Sequence[flo
     for schedule in schedules:
         for s in deviations:
             path = Path(schedule, Gaussian([0.0], s**2))
-            cost, bound = transport_cost(path), wasserstein2(path) ** 2
+            cost, bound = float(transport_cost(path)), float(wasserstein2(path)) ** 2
             rows.append({"schedule": schedule.name, "s": s, "cost": cost, "W2_squared": bound})
     return rows
 
