@@ -110,18 +110,15 @@ def test_sampled_lipschitz_is_a_lower_bound():
 def test_other_predictions(prediction):
     """A model of the data or of the noise is converted; where that has a pole, the grid says how far to go."""
     path = Path(Linear(), GAUSSIAN)
-    grid = uniform(60, start=0.9995, stop=5e-4)
-    found = transport_cost(
-        path,
-        lambda time, x: path.predict(prediction, time, x),
-        prediction,
-        n=512,
-        grid=grid,
-        rng=np.random.default_rng(0),
-    )
+    grid, rng = uniform(60, start=0.9995, stop=5e-4), np.random.default_rng(0)
+
+    def model(time, x):
+        return path.predict(prediction, time, x)
+
+    found = transport_cost(path, model, prediction, n=512, grid=grid, rng=rng)
     assert abs(found.value - transport_cost(path)) < 6 * found.standard_error
     with pytest.raises(PoleError, match="remedy"):
-        transport_cost(path, lambda time, x: path.predict(prediction, time, x), prediction, n=4)
+        transport_cost(path, model, prediction, n=4)
 
 
 def test_a_wrong_model_has_its_own_cost():
@@ -224,7 +221,7 @@ def test_empirical_data_in_the_plane():
 )
 def test_what_is_refused(options, error):
     """What is no model, no prediction, no number of samples, or answers badly, is an error."""
-    with pytest.raises(error, match="expected .*; received .*; remedy: "):
+    with pytest.raises(error, match=r"expected .*; received .*; remedy: "):
         transport_cost(Path(Linear(), GAUSSIAN), **options)
     with pytest.raises(ValueError, match=r"expected n >= 16 points; received 8; remedy: "):
         wasserstein2(Path(Linear(), MIXTURE), n=8)
