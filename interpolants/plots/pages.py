@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import pathlib
 from collections.abc import Callable, Sequence
-from pathlib import Path as File
 from typing import TYPE_CHECKING
 
 from interpolants.path import Path
@@ -43,6 +43,7 @@ def _bounds(axes: Sequence[Axes], schedules: Sequence[Schedule]) -> None:
     for ax, schedule in zip(axes, schedules):
         bounds(ax, Path(schedule, Gaussian([0.0], 0.25)), lambda time: 0.1 * time, _MULTIPLES)
         ax.set_title(f"{name_of(schedule)}: N(0, ¼), velocity error 0.1 t x")
+        ax.label_outer()
 
 
 def _trajectories(axes: Sequence[Axes], schedules: Sequence[Schedule]) -> None:
@@ -78,7 +79,7 @@ def page(figure: str, schedules: Sequence[Schedule]) -> Figure:
     return result
 
 
-def save(figure: Figure, out: File, table: File | None = None) -> tuple[File, File]:
+def save(figure: Figure, out: pathlib.Path, table: pathlib.Path | None = None) -> tuple[pathlib.Path, pathlib.Path]:
     """Write a figure as PNG, SVG or PDF and its numbers as CSV, beside it if no other file is named.
 
     Raises ValueError for another suffix. Folders are made.

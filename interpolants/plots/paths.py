@@ -38,9 +38,7 @@ def bounds(ax: Axes, path: Path, delta: Callable[[float], float], multiples: Seq
     choices = [multiple * KL() for multiple in multiples]
     # With w = c·wKL the integrand is (1 + c)²/4c times that of wKL: one integral serves them all.
     best, c = kl_bound(path, None, KL(), excess_loss=loss), np.asarray(multiples)
-    bound = (float(best) - best.terminal if np.isfinite(float(best)) else np.inf) * (1 + c) ** 2 / (
-        4 * c
-    ) + best.terminal
+    bound = (float(best) - best.terminal) * (1 + c) ** 2 / (4 * c) + best.terminal
     truth = [exact_kl(path, delta, 0.0, w) for w in choices]
     ax.plot(multiples, np.where(np.isfinite(bound), bound, np.nan), label="bound", **look(0))
     ax.plot(multiples, truth, label=r"$\mathrm{KL}(p_0\,\|\,\hat p_0)$", **look(1))

@@ -72,9 +72,7 @@ def _root(cov: ArrayLike, d: int) -> Floats:
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
 
 
-def sample_wasserstein2(
-    x: Any, y: Any, *, x_weights: ArrayLike | None = None, y_weights: ArrayLike | None = None
-) -> float:
+def sample_wasserstein2(x: Any, y: Any, *, x_weights: Any = None, y_weights: Any = None) -> float:
     r"""Return :math:`W_2` between two finite sets of points, exactly: the square root of the cheapest plan's cost.
 
     On the line the monotone plan is the cheapest. Sets of one size and without weights are matched by
@@ -109,8 +107,8 @@ def sliced_wasserstein2(
     projections: int = 256,
     rng: np.random.Generator | None = None,
     *,
-    x_weights: ArrayLike | None = None,
-    y_weights: ArrayLike | None = None,
+    x_weights: Any = None,
+    y_weights: Any = None,
 ) -> Estimate:
     r"""Return the sliced distance :math:`\bigl(\mathbb E_\theta W_2^2(\theta^\top x, \theta^\top y)\bigr)^{1/2}`.
 
@@ -153,7 +151,7 @@ def root_of(square: Estimate) -> Estimate:
     return Estimate(value, error, square.n)
 
 
-def _points(name: str, points: Any, weights: ArrayLike | None) -> tuple[Floats, Floats]:
+def _points(name: str, points: Any, weights: Any) -> tuple[Floats, Floats]:
     array = points if isinstance(points, np.ndarray) or not hasattr(points, "detach") else points.detach().cpu().numpy()
     found = np.asarray(array, np.float64)
     if found.ndim != 2 or not len(found) or not np.isfinite(found).all():
