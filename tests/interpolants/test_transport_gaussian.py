@@ -31,8 +31,9 @@ from interpolants import (
 from interpolants.schedules import by_name
 from interpolants.transport.gaussian import mean_norm
 from tests.support.strategies import cases, coordinates, covariances, law
-from tests.support.zoo import CASES
+from tests.support.zoo import BUILT_INS, CASES
 
+MARKED = [case if case in BUILT_INS else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
 VARIANCES = [1e-14, 1e-6, 1e-2, 0.25, 1.0, 4.0, 1e4]
 
 
@@ -98,7 +99,7 @@ def test_mean_norm_of_nothing():
     assert abs(mean_norm(np.array([9.0, 16.0]), np.zeros(2), np.ones(2)) - 5.0) < 1e-11
 
 
-@pytest.mark.parametrize("case", CASES, ids=repr)
+@pytest.mark.parametrize("case", MARKED, ids=repr)
 def test_length_with_a_mean(case):
     """∫E|v|dt of N(0.5, 0.3) in one dimension is mpmath's integral of the folded normal, to 1e-9."""
     c, m = mpmath.mpf("0.3"), mpmath.mpf("0.5")
@@ -127,7 +128,7 @@ def test_lipschitz_of_the_paper_schedules(c):
     assert abs(lipschitz(Path(GVP(), target)) - exact) <= 1e-12 * exact + 1e-15
 
 
-@pytest.mark.parametrize("c", [0.04, 9.0])
+@pytest.mark.parametrize("c", [0.04, pytest.param(9.0, marks=pytest.mark.slow)])
 def test_lipschitz_optimal(c):
     """ρ = c^((1−t)/2) has the constant slope ½ log c, less than that of the paper's schedules."""
     from interpolants.schedules.gaussian_optimal import LipschitzOptimal
@@ -137,8 +138,8 @@ def test_lipschitz_optimal(c):
     assert all(found < lipschitz(Path(schedule, Gaussian([0.0], c))) for schedule in (Linear(), GVP(), VP()))
 
 
-@pytest.mark.parametrize("case", CASES, ids=repr)
-@pytest.mark.parametrize("c", [1e-3, 30.0])
+@pytest.mark.parametrize("case", MARKED, ids=repr)
+@pytest.mark.parametrize("c", [1e-3, pytest.param(30.0, marks=pytest.mark.slow)])
 def test_lipschitz_is_a_supremum(case, c):
     """No time has a larger slope, by the oracle on a fine grid, and one comes within a few percent."""
     times = [mpmath.mpf(k) / 4000 for k in range(1, 4000)] + [
@@ -172,11 +173,11 @@ def test_infinite_costs_are_answers():
 
 def test_costs_near_the_infinite_one():
     """Under VP the cost grows like −(β₀/4)... log c: two costs differ by the same step from decade to decade."""
-    costs = [transport_cost(Path(VP(), Gaussian([0.0], 10.0**-k))) for k in (6, 8, 10, 12, 14, 16, 30, 44, 58)]
+    costs = [transport_cost(Path(VP(), Gaussian([0.0], 10.0**-k))) for k in (10, 12, 14, 16, 58, 150, 242)]
     steps = np.diff(costs)
     # σ² = βt and ρ̇² = β²/4(c + βt) near t = 0, so a factor 100 in c adds (β/4) log 100 with β = 0.1.
-    np.testing.assert_allclose(steps[3:5], 0.025 * math.log(100), rtol=1e-4)
-    np.testing.assert_allclose(steps[6:], 0.025 * math.log(1e14), rtol=1e-6)
+    np.testing.assert_allclose(steps[1:3], 0.025 * math.log(100), rtol=1e-4)
+    np.testing.assert_allclose(steps[4:], 0.025 * math.log(1e92), rtol=1e-9)
 
 
 def test_poles_that_make_the_cost_infinite():
@@ -196,7 +197,7 @@ def test_poles_that_cancel():
 
 
 @given(case=cases, mean=st.tuples(coordinates, coordinates), cov=covariances())
-@law(12)
+@law(8)
 def test_order_of_the_measures(case, mean, cov):
     """W₂² ≤ C, (∫E|v|)² ≤ C, E|X_1 − X_0| ≤ ∫E|v|, and gap = defect = C − W₂² ≥ 0."""
     path = Path(case.schedule, Gaussian(mean, cov))

@@ -26,7 +26,8 @@ from interpolants import (
     transport_cost,
     wasserstein2,
 )
-from interpolants.transport.sampled import along_path
+from interpolants.transport.distance import squared
+from interpolants.transport.sampled import along_path, coupled
 from solvers import PoleError, uniform
 from tests.support.zoo import GAUSSIAN, MIXTURE
 
@@ -90,11 +91,27 @@ def test_order_of_the_sampled_measures():
     assert abs(ratio.value - gap.value / distance.value**2) < 6 * ratio.standard_error
 
 
+def test_error_of_the_path_energy():
+    """The error of |C − S|/S is (dC − (C/S)dS)/S, from independent estimates of C and S = W₂²."""
+    path, rng = Path(Linear(), MIXTURE), np.random.default_rng(2)
+    square, cost = squared(path, 128, rng), transport_cost(path, n=128, rng=rng)
+    found = normalised_path_energy(path, n=128, rng=np.random.default_rng(2))
+    ratio = cost.value / square.value
+    assert abs(found.value - (ratio - 1)) < 1e-12
+    exact = math.hypot(cost.standard_error, ratio * square.standard_error) / square.value
+    assert abs(found.standard_error / exact - 1) < 1e-12
+
+
 def test_sampled_wasserstein_of_a_gaussian_in_disguise():
     """Two equal components are a Gaussian, whose W₂ is known; the flow is optimal, so the matching has no bias."""
     target = GaussianMixture([0.5, 0.5], [GAUSSIAN.mean] * 2, [GAUSSIAN.cov] * 2)
     found = wasserstein2(Path(Linear(), target), n=1024)
     close(found, wasserstein2(Path(Linear(), GAUSSIAN)))
+    rng, squares = np.random.default_rng(0), []
+    for _ in range(8):
+        noise, data = coupled(Path(Linear(), target), 128, rng)
+        squares.append(((noise - data) ** 2).sum(1).mean())
+    assert abs(found.value - math.sqrt(np.mean(squares))) < 1e-12
 
 
 def test_sampled_lipschitz_is_a_lower_bound():
