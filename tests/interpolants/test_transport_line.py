@@ -191,7 +191,7 @@ def test_lipschitz_is_a_supremum_on_the_line(path):
     assert found <= 1.05 * grid
 
 
-@pytest.mark.parametrize("m", [0.7, 3.0])
+@pytest.mark.parametrize("m", [0.7, 10.0])
 def test_lipschitz_between_two_modes(m):
     """Equal modes ±m of variance c: the largest slope is at x = 0, where it is ρ̇/ρ + (αm/ρ)²(α̇/α − ρ̇/ρ)."""
     c = 0.04
