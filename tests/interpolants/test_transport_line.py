@@ -25,6 +25,7 @@ from interpolants import (
 )
 from interpolants.transport.line import LIMIT, Line, line_of
 from interpolants.transport.quantiles import _quantile, _squared, line_wasserstein
+from interpolants.transport.steepness import _places, _slope
 from tests.support.strategies import cases, law
 from tests.support.zoo import MIXTURE_1D
 
@@ -201,6 +202,15 @@ def test_lipschitz_between_two_modes(m):
     slopes = rate + ((1 - s) * m) ** 2 / square * (-1 / (1 - s) - rate)
     path = Path(Linear(), GaussianMixture([0.5, 0.5], [[-m], [m]], [[[c]], [[c]]]))
     assert abs(lipschitz(path) / np.abs(slopes).max() - 1) < 1e-9
+
+
+@pytest.mark.parametrize("time", [1e-3, 0.05, 0.3])
+def test_places_between_far_modes(time):
+    """Whatever lies between two modes of other weights and widths, a place is near the top of the slope there."""
+    line = line_of(Path(Linear(), GaussianMixture([0.2, 0.8], [[-10.0], [10.0]], [[[0.04]], [[0.09]]])))
+    moment = line.at(time)
+    fine = np.abs(_slope(line, moment, np.linspace(moment.centre[0], moment.centre[1], 2_000_001))).max()
+    assert np.abs(_slope(line, moment, _places(line, moment))).max() > 0.98 * fine
 
 
 def test_many_components_are_sampled():
