@@ -99,44 +99,29 @@ def _replay(file: Path) -> int:
 
 
 def plot(
-    figure: Annotated[Literal["schedules", "transport-cost", "trajectories"], tyro.conf.Positional],
+    figure: Annotated[
+        Literal["schedules", "transport-cost", "path-length", "bounds", "trajectories"], tyro.conf.Positional
+    ],
     names: Names = (),
     alpha: str | None = None,
     sigma: str | None = None,
     out: Path | None = None,
+    csv: Path | None = None,
 ) -> int:
-    """Draw a figure for schedules and say where it was written.
+    """Draw a figure for schedules, write its numbers beside it, and say where both are.
 
     Args:
         figure: what to draw.
         names: built-in schedules; linear, gvp and vp when nothing is given.
         alpha: data coefficient of a schedule of your own, such as "1 - t**2".
         sigma: its noise coefficient, such as "t**2".
-        out: PNG, SVG or PDF file; FIGURE.png when absent.
+        out: PNG, SVG or PDF file, by its suffix; FIGURE.png when absent.
+        csv: file for the numbers; that of the figure with the suffix .csv when absent.
     """
-    from matplotlib.figure import Figure
+    from interpolants import plots
 
-    from interpolants import GaussianMixture, plots
-    from interpolants import Path as InterpolantPath
-
-    schedules = _schedules(names, alpha, sigma)
-    panels = {"schedules": 3, "transport-cost": 1, "trajectories": len(schedules)}[figure]
-    with plots.style():
-        page = Figure(figsize=(4.2 * panels + (1.3 if panels == 1 else 0), 3.6), layout="constrained")
-        axes = page.subplots(1, panels, squeeze=False)[0]
-        if figure == "schedules":
-            for ax, quantity in zip(axes, ("alpha", "sigma", "log_snr")):
-                plots.schedule_curves(ax, schedules, quantity)
-        elif figure == "transport-cost":
-            plots.transport_cost_curves(axes[0], schedules)
-        else:
-            target = GaussianMixture([0.5, 0.5], [[-1.5], [1.5]], [[[0.04]], [[0.04]]])
-            for ax, schedule in zip(axes, schedules):
-                plots.trajectories(ax, InterpolantPath(schedule, target)).set_title(schedule.name)
-        out = Path(f"{figure}.png") if out is None else out
-        out.parent.mkdir(parents=True, exist_ok=True)
-        page.savefig(out)
-    print(out)
+    page = plots.page(figure, _schedules(names, alpha, sigma))
+    print(*plots.save(page, Path(f"{figure}.png") if out is None else out, csv), sep="\n")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Tables that are computed while the documentation is built, so that they cannot disagree with the code.
 
 Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``weights``,
-``methods``, ``consistency-tests`` and ``certificate-example``.
+``methods``, ``transport-costs``, ``consistency-tests`` and ``certificate-example``.
 """
 
 from __future__ import annotations
@@ -225,6 +225,28 @@ class Methods(Generated):
         return method.solves.__name__, order, str(method.evaluations), fractions
 
 
+class TransportCosts(Generated):
+    """The measures of N(0, c) for the paper's schedules, computed now."""
+
+    def build(self) -> list[nodes.Node]:
+        measures = (
+            "transport_cost",
+            "path_length",
+            "straightness",
+            "normalised_path_energy",
+            "lipschitz",
+            "wasserstein2",
+        )
+        rows = []
+        for schedule in (by_name(name) for name in PAPER):
+            for c in (0.01, 0.25, 4.0):
+                path = interpolants.Path(schedule, interpolants.Gaussian([0.0], c))
+                found = (getattr(interpolants, measure)(path) for measure in measures)
+                rows.append((schedule.name, f"{c:g}", *(f"{value:.8g}" for value in found)))
+        head = ("schedule", "c", "cost", "length", "defect", "path energy", "Lipschitz", math("W_2"))
+        return [table(head, rows)]
+
+
 class CertificateExample(Generated):
     """The certificate of t ↦ (1 − t², t²) as the command line prints it, and a part of its ends."""
 
@@ -280,6 +302,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("reverse-sdes", ReverseSDEs),
         ("weights", Weights),
         ("methods", Methods),
+        ("transport-costs", TransportCosts),
         ("consistency-tests", ConsistencyTests),
         ("certificate-example", CertificateExample),
     ):

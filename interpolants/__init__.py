@@ -25,7 +25,20 @@ from interpolants.schedules import GVP, VP, Linear
 from interpolants.symbols import t
 from interpolants.targets import Empirical, Gaussian, GaussianMixture, LowRank, Product
 from interpolants.terminal import zero_terminal_snr
-from interpolants.transport import straightness, transport_cost, wasserstein2
+from interpolants.transport import (
+    Estimate,
+    bures,
+    excess_loss,
+    kinetic_gap,
+    lipschitz,
+    normalised_path_energy,
+    path_length,
+    sample_wasserstein2,
+    sliced_wasserstein2,
+    straightness,
+    transport_cost,
+    wasserstein2,
+)
 from interpolants.two_sided import TwoSided, TwoSidedPath
 
 __all__ = [
@@ -35,6 +48,7 @@ __all__ = [
     "Coefficients",
     "Data",
     "Empirical",
+    "Estimate",
     "Gaussian",
     "GaussianMixture",
     "Linear",
@@ -50,14 +64,22 @@ __all__ = [
     "TwoSidedPath",
     "VPrediction",
     "Velocity",
+    "bures",
     "certify",
     "convert",
     "couple",
     "diffusion",
+    "excess_loss",
     "forward_sde",
+    "kinetic_gap",
     "kl_bound",
+    "lipschitz",
+    "normalised_path_energy",
+    "path_length",
     "probability_flow",
     "reverse_sde",
+    "sample_wasserstein2",
+    "sliced_wasserstein2",
     "straightness",
     "suggest",
     "t",

@@ -11,7 +11,7 @@ import torch
 from mpmath import mpf
 from scipy import special
 
-from interpolants import VP, Empirical, Gaussian, Linear, Path, Velocity, transport_cost
+from interpolants import VP, Empirical, Gaussian, Linear, Path, Velocity
 from interpolants.targets.distances import half_squares
 from interpolants.targets.target import Target
 
@@ -225,14 +225,13 @@ def test_bad_data(points, options, error):
 
 
 def test_bad_use():
-    """Points of another shape or type, other generators, closed-form flows and transport costs are refused."""
+    """Points of another shape or type, other generators, and closed-form flows are refused."""
     path = Path(Linear(), Empirical(TWO))
     refused = {
         r"x of shape \(B, 1\)": (ValueError, lambda: path.velocity(0.5, np.ones((3, 2)))),
         "x of a floating type": (TypeError, lambda: path.velocity(0.5, np.ones((3, 1), int))),
         "a numpy or torch generator": (TypeError, lambda: path.sample(0.5, 3, 7)),
         "ends of the flow at which the law has a density": (ValueError, lambda: path.flow(1.0, 0.0, np.ones((1, 1)))),
-        "a Path with a Gaussian target": (TypeError, lambda: transport_cost(path)),
         "a prediction": (TypeError, lambda: path.jacobian(0.5, np.ones((1, 1)), "velocity")),
     }
     for expected, (error, call) in refused.items():

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from interpolants import GVP, VP, Gaussian, Linear, Path, diffusion, plots
+from interpolants import GVP, VP, Gaussian, Linear, Path, diffusion, kl_bound, plots
 from tests.support.zoo import GAUSSIAN, MIXTURE_1D
 
 SCHEDULES = [Linear(), GVP(), VP()]
@@ -58,6 +58,37 @@ def test_transport_cost_curves(ax):
     assert (ax.lines[2].get_ydata() > 0).all()
 
 
+def test_path_length_curves(ax):
+    """The curves are √(2/π) times the total variations, and GVP lies on the bound √(2/π)|1 − s|."""
+    assert plots.path_length_curves(ax, SCHEDULES, points=7) is ax
+    assert len(ax.lines) == 4
+    s, factor = ax.lines[0].get_xdata(), math.sqrt(2 / math.pi)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), factor * (1 + s - 2 * s / np.sqrt(1 + s**2)), rtol=1e-9)
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), factor * np.abs(1 - s), rtol=1e-9)
+    np.testing.assert_allclose(ax.lines[3].get_ydata(), factor * np.abs(1 - s), rtol=1e-12)
+
+
+def test_numbers_are_those_of_the_lines(ax):
+    """Every labelled or named line has its finite points in the table, decoration has none."""
+    ax.plot([0.0, 1.0, 2.0], [1.0, np.inf, 3.0], label="a")
+    ax.plot([5.0], [6.0], gid="b")
+    ax.axvline(1.0)
+    ax.set_gid("first")
+    assert plots.numbers([ax]) == [
+        {"panel": "first", "curve": "a", "x": 0.0, "y": 1.0},
+        {"panel": "first", "curve": "a", "x": 2.0, "y": 3.0},
+        {"panel": "first", "curve": "b", "x": 5.0, "y": 6.0},
+    ]
+
+
+def test_a_page_has_a_panel_for_every_schedule():
+    """The pages of trajectories have one panel per schedule; an unknown name lists the choices."""
+    assert len(plots.page("trajectories", SCHEDULES[:2]).axes) == 2
+    assert len(plots.page("path-length", SCHEDULES).axes) == 1
+    with pytest.raises(ValueError, match=r"expected one of schedules, .*; received 'paths'; remedy: "):
+        plots.page("paths", SCHEDULES)
+
+
 def test_transport_cost_table():
     """The table has a row per schedule and deviation with C and W2² of the closed form."""
     rows = plots.transport_cost_table([Linear()], [0.5, 2.0])
@@ -73,6 +104,8 @@ def test_bounds(ax):
     assert plots.bounds(ax, path, lambda s: 0.05, multiples=[0.5, 1.0, 2.0]) is ax
     c, bound, truth = (*ax.lines[0].get_data(), ax.lines[1].get_ydata())
     np.testing.assert_allclose(bound - bound[1], 0.05**2 * ((1 + c) ** 2 / (2 * c) - 2), rtol=1e-7, atol=1e-12)
+    exact = [float(kl_bound(path, None, m * diffusion.KL(), excess_loss=lambda s: 0.05**2)) for m in (0.5, 2.0)]
+    np.testing.assert_allclose(bound[[0, 2]], exact, rtol=1e-9)
     assert (truth < bound).all()
     assert truth[2] < truth[1]
 

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mpf
 
-from interpolants import GVP, VP, Gaussian, Linear, Path, straightness, transport_cost, wasserstein2
+from interpolants import (
+    GVP,
+    VP,
+    Gaussian,
+    Linear,
+    Path,
+    kinetic_gap,
+    lipschitz,
+    path_length,
+    straightness,
+    transport_cost,
+    wasserstein2,
+)
 from tests.support.strategies import coordinates, covariances, law
 from tests.support.zoo import CASES, MIXTURE
 
@@ -91,9 +103,12 @@ def test_wasserstein_uses_the_actual_ends(case, c):
     assert abs(straightness(path) - (transport_cost(path) - exact**2)) < 1e-10 * (1 + exact**2)
 
 
-@pytest.mark.parametrize("function", [transport_cost, wasserstein2, straightness])
-def test_what_is_not_a_gaussian_path(function):
-    """A mixture, or something that is not a path, is a TypeError in three parts."""
-    for wrong in (Path(Linear(), MIXTURE), Linear(), None):
+@pytest.mark.parametrize("function", [transport_cost, path_length, wasserstein2, straightness, kinetic_gap, lipschitz])
+def test_what_is_not_a_path(function):
+    """Something that is not a path, and numbers of samples that make no estimate, are errors in three parts."""
+    for wrong in (Linear(), None):
         with pytest.raises(TypeError, match=r"expected .*; received .*; remedy: "):
             function(wrong)
+    for n in (1, 2.5):
+        with pytest.raises(ValueError, match=r"expected n >= 2 .*; received .*; remedy: "):
+            function(Path(Linear(), MIXTURE), n=n)

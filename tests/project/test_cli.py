@@ -1,6 +1,8 @@
 """The command line: what it prints, writes and returns, and how it says no."""
 
+import csv
 import json
+import math
 
 import pytest
 
@@ -66,14 +68,51 @@ def test_certificates_replay_from_a_file(tmp_path, capsys):
     assert main(["certify", "--replay", str(file)]) == 2
 
 
-@pytest.mark.parametrize("figure", ["schedules", "transport-cost", "trajectories"])
-@pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_plot_writes_the_figure(figure, suffix, tmp_path, capsys):
-    """`sit plot` writes the file it is given and prints its name."""
-    file = tmp_path / f"figure.{suffix}"
+@pytest.mark.parametrize(
+    ("figure", "suffix"),
+    [
+        ("schedules", "png"),
+        ("transport-cost", "svg"),
+        ("path-length", "pdf"),
+        pytest.param("bounds", "png", marks=pytest.mark.slow),
+        ("trajectories", "svg"),
+    ],
+)
+def test_plot_writes_the_figure_and_its_numbers(figure, suffix, tmp_path, capsys):
+    """`sit plot` writes the file it is given in the format of its suffix, a CSV beside it, and prints both names."""
+    file = tmp_path / "new" / f"figure.{suffix}"
     assert main(["plot", figure, "linear", "--out", str(file)]) == 0
+    assert file.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix])
     assert file.stat().st_size > 5000
-    assert capsys.readouterr().out.strip() == str(file)
+    assert capsys.readouterr().out.split() == [str(file), str(file.with_suffix(".csv"))]
+    lines = file.with_suffix(".csv").read_text().splitlines()
+    assert lines[0] == "panel,curve,x,y"
+    assert len(lines) > 10
+    assert all(math.isfinite(float(number)) for line in lines[1:] for number in line.split(",")[-2:])
+
+
+def test_plot_of_a_schedule_of_your_own(tmp_path, capsys):
+    """--alpha and --sigma draw a schedule that is spelt, --csv names the file of the numbers, and they are right."""
+    table = tmp_path / "numbers.csv"
+    command = ["plot", "transport-cost", "gvp", "--alpha", "1 - t**2", "--sigma", "t**2"]
+    assert main([*command, "--out", str(tmp_path / "f.png"), "--csv", str(table)]) == 0
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["curve"] for row in rows} == {"GVP", "custom", "$W_2^2 = (1-s)^2$, lower bound"}
+    for row in rows:
+        s, y = float(row["x"]), float(row["y"])
+        if row["curve"] == "GVP":
+            assert abs(y - math.pi**2 / 8 * (1 - s) ** 2) < 1e-9 * (1 + s**2)
+    # ρ² = (1 − t²)²s² + t⁴ has the range of Linear's in the clock t², so its variation is Linear's.
+    table.unlink()
+    command[1] = "path-length"
+    assert main([*command, "--out", str(tmp_path / "f.png"), "--csv", str(table)]) == 0
+    with table.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["curve"] == "custom"]
+    for row in rows:
+        s = float(row["x"])
+        exact = math.sqrt(2 / math.pi) * (1 + s - 2 * s / math.sqrt(1 + s * s))
+        assert abs(float(row["y"]) / exact - 1) < 1e-9
 
 
 @pytest.mark.parametrize(
@@ -85,6 +124,8 @@ def test_plot_writes_the_figure(figure, suffix, tmp_path, capsys):
         (["certify", "--alpha", "a - t", "--sigma", "t"], ["an expression such as"]),
         (["certify", "linear", "--require", "alpha0"], ["alpha_positive", "did you mean 'alpha_0'"]),
         (["demo", "--samples", "7"], ["multiple of ten"]),
+        (["plot", "schedules", "linear", "--out", "figure.jpg"], [".png, .svg, .pdf", "'.jpg'", "write figure.png"]),
+        (["plot", "schedules", "linear", "--out", "figure"], [".png, .svg, .pdf", "'figure'", "write figure.png"]),
     ],
 )
 def test_bad_input_is_named(arguments, words, capsys):
