@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpolants.coefficient import Array, namespace
+from interpolants.combination import expect_model
 from interpolants.dynamics import probability_flow
 from interpolants.path import Path
-from interpolants.prediction import Prediction, Velocity, conversion, expect_model, expect_prediction
+from interpolants.prediction import Prediction, Velocity, conversion, expect_prediction
 from interpolants.transport.clock import graded
 from interpolants.transport.estimate import Estimate, Moments
 from solvers import ODE, RK4, Midpoint, solve
