@@ -13,7 +13,7 @@ t = 0 is data and t = 1 is noise, everywhere. See the documentation's convention
 from interpolants import diffusion
 from interpolants.bounds import Bound, kl_bound
 from interpolants.certify import certify
-from interpolants.dynamics import forward_sde, probability_flow, reverse_sde, suggest
+from interpolants.dynamics import denoising, forward_sde, probability_flow, reverse_sde, suggest
 from interpolants.equivalence import transfer, transfer_diffusion
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
@@ -47,6 +47,7 @@ __all__ = [
     "Velocity",
     "certify",
     "convert",
+    "denoising",
     "diffusion",
     "forward_sde",
     "kl_bound",

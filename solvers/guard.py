@@ -82,6 +82,19 @@ def _to_float(value: Any, time: float) -> float:
     raise TypeError(explain(wanted, describe(value), "compute it with math or numpy and return a float"))
 
 
+def checked_clock(clock: Callable[[float, float], float]) -> Callable[[float, float], float]:
+    """Return the same function, with an answer that is a Python float, not negative and not NaN."""
+
+    def checked(t: float, s: float) -> float:
+        value = float(clock(t, s))
+        if not value >= 0.0:
+            wanted = f"clock({t!r}, {s!r}): a number, at least 0 or infinite"
+            raise ValueError(explain(wanted, repr(value), "it is the integral of w/sigma**2 from s to t, and w >= 0"))
+        return value
+
+    return checked
+
+
 def guard(problem: Problem, x: Array, watched: int) -> tuple[Any, Counted]:
     """Return the problem with its callables checked, and the counter of its evaluations.
 
@@ -96,4 +109,6 @@ def guard(problem: Problem, x: Array, watched: int) -> tuple[Any, Counted]:
     parts[name] = counted
     if "diffusion" in parts:
         parts["diffusion"] = checked_diffusion(parts["diffusion"])
+    if "clock" in parts:
+        parts["clock"] = checked_clock(parts["clock"])
     return type(problem)(**parts), counted
