@@ -13,8 +13,11 @@ t = 0 is data and t = 1 is noise, everywhere. See the documentation's convention
 from interpolants import diffusion
 from interpolants.bounds import Bound, kl_bound
 from interpolants.certify import certify
+from interpolants.constants import error_constant
 from interpolants.dynamics import denoising, forward_sde, probability_flow, reverse_sde, suggest
 from interpolants.equivalence import transfer, transfer_diffusion
+from interpolants.grids import cosine_optimal, optimal_grid
+from interpolants.laws import Law, sampler_law
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
 from interpolants.reparametrise import time_shift
@@ -35,6 +38,7 @@ __all__ = [
     "Empirical",
     "Gaussian",
     "GaussianMixture",
+    "Law",
     "Linear",
     "Noise",
     "Path",
@@ -47,12 +51,16 @@ __all__ = [
     "Velocity",
     "certify",
     "convert",
+    "cosine_optimal",
     "denoising",
     "diffusion",
+    "error_constant",
     "forward_sde",
     "kl_bound",
+    "optimal_grid",
     "probability_flow",
     "reverse_sde",
+    "sampler_law",
     "straightness",
     "suggest",
     "t",

@@ -1,8 +1,8 @@
 r"""The clock of the noise, :math:`\Theta(t, s) = \int_s^t w_u/\sigma_u^2\,du`, for exponential integrators.
 
 With :math:`w^{KL} = 2\kappa` and :math:`\kappa = \sigma^2\,\tfrac{d}{dt}\log r`, a multiple η of wKL has
-:math:`\Theta = 2\eta\log(r_t/r_s)`. Any other w is compared with its limit :math:`\eta = \lim w/w^{KL}` at the noise end:
-that part is exact, infinite at t = 1 where :math:`\alpha_1 = 0`, and the rest has no pole there and is integrated
+:math:`\Theta = 2\eta\log(r_t/r_s)`. From any other w its limit :math:`\eta = \lim w/w^{KL}` at the noise end is taken
+out: that part is exact, infinite at t = 1 where :math:`\alpha_1 = 0`, and the rest has no pole there and is integrated
 adaptively, in the logarithm of the distance to the data. A quadrature with fixed nodes is wrong on coarse steps.
 """
 

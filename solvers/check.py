@@ -19,8 +19,8 @@ _REMEDIES = {
 }
 
 
-def check_method(method: Any, problem: Any) -> None:
-    """Refuse what is not a method, what is not a problem, and a method for another kind of problem."""
+def expect_method(method: Any) -> Any:
+    """Return ``method`` if it is one; a class, or anything else, is refused."""
     if isinstance(method, type):
         name = method.__name__
         raise TypeError(explain("a method such as Heun()", f"the class {name}", f"write {name}()"))
@@ -28,6 +28,12 @@ def check_method(method: Any, problem: Any) -> None:
     if missing:
         received = f"{type(method).__name__} without {', '.join(missing)}"
         raise TypeError(explain("a method such as Heun()", received, "the order is solve(problem, x, ts, method)"))
+    return method
+
+
+def check_method(method: Any, problem: Any) -> None:
+    """Refuse what is not a method, what is not a problem, and a method for another kind of problem."""
+    expect_method(method)
     if not isinstance(problem, Problem):
         remedy = "wrap the function: ODE(drift)"
         raise TypeError(explain("a problem: ODE, SDE or Denoising", type(problem).__name__, remedy))

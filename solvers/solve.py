@@ -143,8 +143,8 @@ def solve(
         x: the state at the first time, a numpy, torch or jax array with a real floating dtype; it is not changed.
         ts: times, in the order in which they are visited: ``uniform(n)`` for n steps from noise to data.
         method: such as ``Heun()``; of the kind that the problem needs.
-        rng: randomness for a stochastic method: a numpy Generator, a torch Generator on the device of x, a jax key, or an object
-            with ``increments(x)``; not used by a deterministic method.
+        rng: randomness for a stochastic method: a numpy Generator, a torch Generator on the device of x, a jax key, or
+            an object with ``increments(x)``; not used by a deterministic method.
         save: keep the states of all times. Without it memory does not grow with the number of steps.
         progress: show a bar on stderr; tqdm's if it is installed, a line of text if not.
         check_every: look for NaN and infinity every so many steps, not only at the end. Each look waits for the device.

@@ -19,8 +19,8 @@ class Ancestral:
 
     With :math:`\varrho = r_s/r_t`, :math:`r = \sigma/\alpha`, a step from t to s < t is
 
-    .. math:: x_s = \alpha_s\hat x + \sqrt{\sigma_s^2 - \sigma_\uparrow^2}\;\frac{x_t - \alpha_t\hat x}{\sigma_t} + \tau\xi,
-              \qquad \sigma_\uparrow = \eta\,\sigma_s\sqrt{(1 - \varrho)(1 + \varrho)}.
+    .. math:: x_s = \alpha_s\hat x + \sqrt{\sigma_s^2 - \sigma_\uparrow^2}\;\frac{x_t - \alpha_t\hat x}{\sigma_t}
+              + \tau\xi, \qquad \sigma_\uparrow = \eta\,\sigma_s\sqrt{(1 - \varrho)(1 + \varrho)}.
 
     :math:`\eta = 1` is the posterior :math:`q(x_s|x_t, \hat x)` of DDPM. Its variance τ² is the posterior's own,
     :math:`\tilde\beta = \sigma_\uparrow^2` ("small"), or that of the noising step, :math:`\beta = \sigma_t^2(1 -

@@ -14,7 +14,8 @@ from solvers.exponential.transition import transition
 class DDIM:
     r"""Exponential Euler for the probability flow, with :math:`\hat x = \mathbb E[x_{\mathrm{data}}|x_t]` held.
 
-    .. math:: x_s = \frac{\sigma_s}{\sigma_t} x_t + \Bigl(\alpha_s - \alpha_t\frac{\sigma_s}{\sigma_t}\Bigr)\hat x(t, x_t)
+    .. math:: x_s = \frac{\sigma_s}{\sigma_t} x_t
+              + \Bigl(\alpha_s - \alpha_t\frac{\sigma_s}{\sigma_t}\Bigr)\hat x(t, x_t)
 
     Order 1 on an interval inside (0, 1), one evaluation per step, at its start. One step is exact where the data is a
     point. Holding the noise prediction instead gives the same map, so this is also DPM-Solver-1, DPM-Solver++-1, and
