@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from sympy import Expr, nsimplify
+from mpmath import mpf
+from sympy import Expr
 
 from interpolants.coefficient import Coefficient
 from interpolants.diffusion import DiffusionCoefficient
@@ -58,17 +59,20 @@ class Clock:
         return Exact(rate, t, self.schedule.exact_domain).ends
 
     @cached_property
-    def multiple(self) -> float:
-        """The limit η of w/wKL at the noise end; 0 where it is infinite, for then nothing can be taken out."""
-        share = Exact(self._variance / (2 * self.schedule.expressions["kappa"]), t, self.schedule.exact_domain)
-        limit = share.ends[1].limit
-        return limit if math.isfinite(limit) else 0.0
+    def _share(self) -> Exact:
+        return Exact(self._variance / (2 * self.schedule.expressions["kappa"]), t, self.schedule.exact_domain)
 
     @cached_property
     def is_multiple(self) -> bool:
-        """Whether w is η·wKL and nothing else."""
-        rest = self._variance - 2 * nsimplify(self.multiple) * self.schedule.expressions["kappa"]
-        return Exact(rest, t, self.schedule.exact_domain).is_zero
+        """Whether w is η·wKL and nothing else: the share w/wKL is the same at every probe, to half of 200 digits."""
+        values = self._share.values(self._share.probes)
+        return all(abs(value - values[0]) <= mpf(10) ** -100 * abs(values[0]) for value in values)
+
+    @cached_property
+    def multiple(self) -> float:
+        """The limit η of w/wKL at the noise end; 0 where it is infinite, for then nothing can be taken out."""
+        limit = float(self._share.value(self._share.probes[0])) if self.is_multiple else self._share.ends[1].limit
+        return limit if math.isfinite(limit) else 0.0
 
     def __call__(self, time: float, earlier: float) -> float:
         """Return the integral from ``earlier`` (nearer to the data) to ``time``."""
@@ -77,12 +81,23 @@ class Clock:
         for which, end in ((0, earlier), (1, time)):
             if end == self.schedule.domain[which] and self._ends[which].is_pole and self._ends[which].order <= -1.0:
                 return math.inf
-        exact = 0.0
-        if self.multiple > 0.0:
-            exact = self.multiple * (log_snr(self.schedule, earlier) - log_snr(self.schedule, time))
-        return exact if self.is_multiple else max(0.0, exact + self._rest(time, earlier))
+        if self.is_multiple or self.multiple == 0.0 or earlier > self.schedule.domain[0]:
+            exact = self._kl_part(time, earlier)
+            return exact if self.is_multiple else max(0.0, exact + self._rest(self.multiple, time, earlier))
+        # wKL's own clock is infinite down to σ = 0, where this one is not.
+        return max(0.0, self._rest(0.0, time, earlier))
 
-    def _rest(self, time: float, earlier: float) -> float:
+    def _kl_part(self, time: float, earlier: float) -> float:
+        if self.multiple == 0.0:
+            return 0.0
+        return 2.0 * self.multiple * (self._log_ratio(time) - self._log_ratio(earlier))
+
+    def _log_ratio(self, time: float) -> float:
+        """Return log(σ/α) from α and σ, which keep their digits next to the ends under every schedule."""
+        alpha, sigma = float(self.schedule.alpha(time)), float(self.schedule.sigma(time))
+        return math.log(sigma) - math.log(alpha)
+
+    def _rest(self, multiple: float, time: float, earlier: float) -> float:
         r"""Integrate :math:`(w - 2\eta\kappa)/\sigma^2`."""
         from scipy.integrate import quad  # slow to import, and only quadrature needs it
 
@@ -92,7 +107,7 @@ class Clock:
         def integrand(logarithm: float) -> float:
             distance = math.exp(logarithm)
             place = inside(schedule, lo + distance)
-            rate = w(place) - 2.0 * self.multiple * kappa(place)
+            rate = w(place) - 2.0 * multiple * kappa(place) if multiple else w(place)
             sigma = float(schedule.sigma(place))
             return float(rate / sigma / sigma * distance)
 

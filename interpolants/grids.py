@@ -1,7 +1,7 @@
 r"""Time grids that are best for a Gaussian.
 
 In the angle :math:`\varphi = \arctan(\sigma/\alpha\sqrt c)` a DDIM step multiplies the ratio of the standard deviation
-to the exact one by the cosine of its length. The product of cosines of angles with a given sum is largest where they are
+to the exact one by the cosine of its length. A product of cosines of angles with a given sum is largest where they are
 equal: for one variance the best grid is known. For several, and for other samplers, it is found from exact laws.
 """
 
@@ -83,8 +83,8 @@ def optimal_grid(
     The lengths of the steps, in the angle of :func:`cosine_optimal` for the geometric mean of the eigenvalues, are
     found by BFGS from the best of these: uniform in time, uniform in log-SNR where that is finite, and the closed form
     for the smallest, the mean and the largest eigenvalue. The result is a local minimum, no worse than any of them.
-    Errors that can have both signs can cancel: with more steps than eigenvalues a second-order method may be made nearly exact
-    for this Gaussian, which says little about other data.
+    Errors that can have both signs can cancel: with more steps than eigenvalues a second-order method may be made
+    nearly exact for this Gaussian, which says little about other data.
 
     >>> from interpolants import Gaussian, Linear, Path, optimal_grid, sampler_law
     >>> from solvers import DDIM, uniform
