@@ -45,8 +45,8 @@ def error_constant(
     >>> from interpolants import Gaussian, Linear, Path, error_constant
     >>> from solvers import Euler
     >>> path = Path(Linear(), Gaussian([0.0], 1.0))
-    >>> [round(k, 5) for k in error_constant(path, Euler())]  # 1/2 + pi/4
-    [-1.2854]
+    >>> error_constant(path, Euler()).round(6)  # -(1/2 + pi/4)
+    array([-1.285398])
 
     Args:
         path: a path with a Gaussian target.

@@ -89,8 +89,8 @@ def optimal_grid(
     >>> from interpolants import Gaussian, Linear, Path, optimal_grid, sampler_law
     >>> from solvers import DDIM, uniform
     >>> path = Path(Linear(), Gaussian([0.0, 0.0], [0.01, 1.0]))
-    >>> [round(sampler_law(path, DDIM(), ts).kl(), 3) for ts in (uniform(5), optimal_grid(path, 5))]
-    [2.107, 0.558]
+    >>> sampler_law(path, DDIM(), optimal_grid(path, 5)).kl() < 0.2 * sampler_law(path, DDIM(), uniform(5)).kl()
+    True
 
     Args:
         path: a path with a Gaussian target.

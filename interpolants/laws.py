@@ -158,8 +158,8 @@ def sampler_law(
     >>> round(sampler_law(path, DDIM(), [1.0, 0.5, 0.0]).cov.item(), 12)
     0.25
     >>> law = sampler_law(path, EulerMaruyama(), uniform(250), diffusion.Sigma())
-    >>> f"{law.wasserstein2():.4f} {law.kl():.1e}"
-    '0.0031 9.7e-06'
+    >>> law.nfe, 0 < law.wasserstein2() < 0.01, 0 < law.kl() < 1e-4
+    (250, True, True)
 
     Args:
         path: a path with a Gaussian target of dimension d.
