@@ -27,7 +27,7 @@ def test_constants_in_closed_form(c):
     assert abs(error_constant(Path(linear, target), DDIM()).item() + square / 2) < 1e-5 * square
 
 
-@pytest.mark.parametrize("c", [0.3, 2.0])
+@pytest.mark.parametrize("c", [0.3])
 @pytest.mark.parametrize("case", CASES[:3], ids=repr)
 def test_constants_by_perturbation(case, c):
     """Heun: (ġ(s) − ġ(t))/12 + ⅙∫g³; Euler–Maruyama: its defect a²ρ² − ½(ρ²)¨, carried by the moment equation."""

@@ -14,7 +14,10 @@ from solvers import DDIM, Ancestral, EulerMaruyama, Heun, uniform
 from tests.support.zoo import BUILT_INS, CASES, MIXTURE
 
 
-@pytest.mark.parametrize("case", CASES, ids=repr)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=repr(case), marks=[] if case in BUILT_INS else pytest.mark.slow) for case in CASES],
+)
 def test_closed_form(case):
     """The times have σ/α = √c tan φ with equal steps of φ, in 30 digits of the oracle, ends included."""
     n, c = 7, 0.2

@@ -138,6 +138,19 @@ def test_full_covariance():
         np.testing.assert_allclose(found.transfer @ matrices(0.9, 0.0)[0], cross, rtol=1e-11, atol=1e-13)
 
 
+def test_rotations():
+    """In three dimensions, where the eigenbasis is no symmetric matrix, a model in the given axes has the same law."""
+    axes, _ = np.linalg.qr(np.array([[1.0, 2.0, 0.5], [-1.0, 1.0, 3.0], [0.3, -2.0, 1.0]]))
+    path = Path(Linear(), Gaussian([0.4, -0.3, 1.0], axes @ np.diag([0.1, 0.6, 2.0]) @ axes.T))
+    exact, given = (sampler_law(path, Euler(), uniform(5), model=model) for model in (None, path.velocity))
+    np.testing.assert_allclose(given.cov, exact.cov, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(given.mean, path.target.mean, rtol=0, atol=1e-13)
+    # Euler's factor along an eigenvector is Π(1 − h g), g = (t − (1 − t)c)/((1 − t)²c + t²).
+    for c, axis in zip((0.1, 0.6, 2.0), axes.T):
+        factor = math.prod(1 - 0.2 * (t - (1 - t) * c) / ((1 - t) ** 2 * c + t * t) for t in (1.0, 0.8, 0.6, 0.4, 0.2))
+        np.testing.assert_allclose(given.cov @ axis, factor**2 * axis, rtol=0, atol=1e-12)
+
+
 def test_perturbed_models():
     """A velocity with a rotation and a shift added has the law of its own matrix recursion; the prediction is free."""
     delta, shift = np.array([[0.1, 0.4], [-0.3, 0.2]]), np.array([0.5, -0.2])
