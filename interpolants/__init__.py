@@ -13,9 +13,12 @@ t = 0 is data and t = 1 is noise, everywhere. See the documentation's convention
 from interpolants import diffusion, times, weights
 from interpolants.bounds import Bound, kl_bound
 from interpolants.certify import certify
+from interpolants.constants import error_constant
 from interpolants.coupling import couple
-from interpolants.dynamics import forward_sde, probability_flow, reverse_sde, suggest
+from interpolants.dynamics import denoising, forward_sde, probability_flow, reverse_sde, suggest
 from interpolants.equivalence import transfer, transfer_diffusion
+from interpolants.grids import cosine_optimal, optimal_grid
+from interpolants.laws import Law, sampler_law
 from interpolants.objective import Objective
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
@@ -51,6 +54,7 @@ __all__ = [
     "Estimate",
     "Gaussian",
     "GaussianMixture",
+    "Law",
     "Linear",
     "LowRank",
     "Noise",
@@ -67,18 +71,23 @@ __all__ = [
     "bures",
     "certify",
     "convert",
+    "cosine_optimal",
     "couple",
+    "denoising",
     "diffusion",
+    "error_constant",
     "excess_loss",
     "forward_sde",
     "kinetic_gap",
     "kl_bound",
     "lipschitz",
     "normalised_path_energy",
+    "optimal_grid",
     "path_length",
     "probability_flow",
     "reverse_sde",
     "sample_wasserstein2",
+    "sampler_law",
     "sliced_wasserstein2",
     "straightness",
     "suggest",

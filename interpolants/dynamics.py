@@ -17,18 +17,20 @@ from typing import Any
 
 from sympy import Expr, Integer, sqrt
 
+from interpolants.clock import Clock, log_snr
 from interpolants.coefficient import Array, Coefficient
 from interpolants.combination import Combination, expect_model, solve_row
-from interpolants.diffusion import KL, DiffusionCoefficient, expect_diffusion
-from interpolants.prediction import Prediction, Velocity, expect_prediction
+from interpolants.diffusion import KL, DiffusionCoefficient, Zero, expect_diffusion
+from interpolants.prediction import Data, Prediction, Velocity, conversion, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.suggestion import Suggestion, safe
-from solvers import ODE, SDE, Pole
+from solvers import ODE, SDE, Denoising, Pole
 
-__all__ = ["forward_sde", "probability_flow", "reverse_sde", "suggest"]
+__all__ = ["denoising", "forward_sde", "probability_flow", "reverse_sde", "suggest"]
 
 Model = Callable[[Any, Array], Array]
 _KL = KL()
+_ZERO = Zero()
 
 
 def probability_flow(schedule: Schedule, model: Model, prediction: Prediction = Velocity) -> ODE:
@@ -55,6 +57,50 @@ def reverse_sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, predi
 def forward_sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: Prediction = Velocity) -> SDE:
     """Return the forward-time SDE with diffusion coefficient ``w``, to be integrated from data to noise."""
     return _sde(schedule, model, w, prediction, sign=-1)
+
+
+def denoising(
+    schedule: Schedule, model: Model, prediction: Prediction = Velocity, w: DiffusionCoefficient = _ZERO
+) -> Denoising:
+    r"""Return what exponential integrators solve: the data prediction of a network, and the clock of the noise.
+
+    Any prediction becomes :math:`\hat x` by one combination A(t)·x + B(t)·prediction. Unlike the drift of
+    :func:`reverse_sde` nothing here is infinite at t = 1 for a velocity or a data model, whatever w: sampling with wKL
+    can start at t = 1 exactly.
+
+    >>> import numpy as np
+    >>> from interpolants import Gaussian, Linear, Path, denoising, diffusion
+    >>> from solvers import ExponentialEulerMaruyama, solve, uniform
+    >>> path, rng = Path(Linear(), Gaussian([0.5], 0.25)), np.random.default_rng(0)
+    >>> problem = denoising(path.schedule, path.velocity, w=diffusion.KL())
+    >>> solve(problem, path.prior(4, rng), uniform(10), ExponentialEulerMaruyama(), rng=rng).nfe
+    10
+
+    Args:
+        schedule: the schedule under which the network was trained.
+        model: ``model(time, x)`` → prediction of the shape of x; the solver passes time as a float.
+        prediction: what the network predicts.
+        w: the diffusion coefficient of the reverse SDE; none by default, for deterministic methods refuse any other.
+
+    Raises:
+        ValueError: w is negative somewhere.
+    """
+    expect_model(model)
+    variance = expect_diffusion(w)
+    variance.of(schedule)
+    combination = conversion(schedule, expect_prediction(prediction, "prediction"), Data)
+    remedy = "a Velocity or a Data model is finite where sampling starts"
+    poles = tuple(Pole(time, f"{combination.label} is infinite at t = {time:g}", remedy) for time in combination.poles)
+    return Denoising(
+        _combine(combination, model),
+        alpha=schedule.alpha,
+        sigma=schedule.sigma,
+        log_snr=lambda time: log_snr(schedule, time),
+        time_of_log_snr=schedule.time_of_log_snr,
+        clock=Clock(schedule, variance),
+        poles=poles,
+        domain=schedule.domain,
+    )
 
 
 def _sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: Prediction, sign: int) -> SDE:

@@ -11,7 +11,9 @@ t = 0 is data and t = 1 is noise; ``uniform(n)`` goes from noise to data. Import
 nothing heavier.
 """
 
+from solvers.denoising import Denoising
 from solvers.errors import NonFiniteError, PoleError
+from solvers.exponential import DDIM, Ancestral, ExponentialEulerMaruyama
 from solvers.grid import uniform
 from solvers.problem import ODE, SDE, Pole
 from solvers.runge_kutta import RK4, Euler, Heun, Midpoint
@@ -19,11 +21,15 @@ from solvers.solve import Solution, solve, steps
 from solvers.stochastic import EulerMaruyama, StochasticHeun
 
 __all__ = [
+    "DDIM",
     "ODE",
     "RK4",
     "SDE",
+    "Ancestral",
+    "Denoising",
     "Euler",
     "EulerMaruyama",
+    "ExponentialEulerMaruyama",
     "Heun",
     "Midpoint",
     "NonFiniteError",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from solvers.denoising import Denoising
 from solvers.errors import PoleError, explain
 from solvers.method import Method, evaluation_times
 from solvers.problem import Pole, Problem
@@ -14,11 +15,12 @@ _PARTS = ("order", "evaluations", "nodes", "stochastic", "solves", "init", "step
 _REMEDIES = {
     "ODE": "choose a method for ODEs, such as Heun()",
     "SDE": "choose a method for SDEs, such as EulerMaruyama() or StochasticHeun()",
+    "Denoising": "choose a method for denoising problems, such as DDIM() or ExponentialEulerMaruyama()",
 }
 
 
-def check_method(method: Any, problem: Any) -> None:
-    """Refuse what is not a method, what is not a problem, and a method for another kind of problem."""
+def expect_method(method: Any) -> Any:
+    """Return ``method`` if it is one; a class, or anything else, is refused."""
     if isinstance(method, type):
         name = method.__name__
         raise TypeError(explain("a method such as Heun()", f"the class {name}", f"write {name}()"))
@@ -26,13 +28,40 @@ def check_method(method: Any, problem: Any) -> None:
     if missing:
         received = f"{type(method).__name__} without {', '.join(missing)}"
         raise TypeError(explain("a method such as Heun()", received, "the order is solve(problem, x, ts, method)"))
+    return method
+
+
+def check_method(method: Any, problem: Any) -> None:
+    """Refuse what is not a method, what is not a problem, and a method for another kind of problem."""
+    expect_method(method)
     if not isinstance(problem, Problem):
         remedy = "wrap the function: ODE(drift)"
-        raise TypeError(explain("a problem: ODE or SDE", type(problem).__name__, remedy))
+        raise TypeError(explain("a problem: ODE, SDE or Denoising", type(problem).__name__, remedy))
     if not isinstance(problem, method.solves):
         kind, wanted = type(problem).__name__, method.solves.__name__
-        remedy = f"{_REMEDIES.get(kind, f'choose a method for {kind}')}; or make the problem an {wanted}"
-        raise TypeError(explain(f"an {wanted} for {type(method).__name__}", f"an {kind}", remedy))
+        remedy = f"{_REMEDIES.get(kind, f'choose a method for {kind}')}; or make the problem {_one(wanted)}"
+        raise TypeError(explain(f"{_one(wanted)} for {type(method).__name__}", _one(kind), remedy))
+
+
+def _one(kind: str) -> str:
+    """Return the name of a kind of problem with its article: an ODE, an SDE, a Denoising."""
+    return f"{'an' if kind.isupper() else 'a'} {kind}"
+
+
+def check_denoising(problem: Problem, times: Sequence[float], method: Method) -> None:
+    """Refuse a denoising problem whose noise the method would not see, a start without noise, noise that grows."""
+    if not isinstance(problem, Denoising):
+        return
+    name, (start, stop) = type(method).__name__, (times[0], times[-1])
+    if not problem.sigma(start) > 0.0:
+        remedy = "start the grid where there is noise: t = 1 is noise and t = 0 is data"
+        raise ValueError(explain("sigma > 0 at the first time", f"0 at time {start!r}", remedy))
+    if method.stochastic and stop > start:
+        remedy = "turn the grid round: uniform(n) goes from t = 1 to t = 0"
+        raise ValueError(explain(f"falling times for {name}", f"{start!r} to {stop!r}", remedy))
+    if not getattr(method, "reads_clock", False) and problem.clock(max(start, stop), min(start, stop)) != 0.0:
+        remedy = "build the problem with w = 0, or choose ExponentialEulerMaruyama(), which takes any w"
+        raise ValueError(explain(f"a denoising problem without w for {name}", "a w that is not zero", remedy))
 
 
 def check_within(problem: Problem, times: Sequence[float]) -> None:

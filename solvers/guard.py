@@ -56,30 +56,43 @@ class Counted:
         return TypeError(explain(wanted, received, remedy))
 
 
-def checked_diffusion(diffusion: Callable[[float], float]) -> Callable[[float], float]:
-    """Return the same function, with an answer that is a Python float, finite and not negative.
+def checked_scalar(name: str, function: Callable[[float], float], remedy: str) -> Callable[[float], float]:
+    """Return the same function of time, with an answer that is a Python float, finite and not negative.
 
     A numpy float64 would silently promote a float32 state, and a tensor on a device would make the loop wait for it.
     """
 
     def checked(time: float) -> float:
-        value = diffusion(time)
+        value = function(time)
         if type(value) is not float:
-            value = _to_float(value, time)
+            value = _to_float(f"{name}(time)", value, f"at time {time!r}")
         if not 0.0 <= value < math.inf:
-            wanted = f"diffusion(time): a finite number, at least 0, at time {time!r}"
-            remedy = "the diffusion is the root of w, which must not be negative; keep the grid away from where it is"
-            raise ValueError(explain(wanted, repr(value), remedy))
+            raise ValueError(
+                explain(f"{name}(time): a finite number, at least 0, at time {time!r}", repr(value), remedy)
+            )
         return value
 
     return checked
 
 
-def _to_float(value: Any, time: float) -> float:
+def _to_float(name: str, value: Any, where: str) -> float:
     if isinstance(value, numbers.Real) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return float(value)
-    wanted = f"diffusion(time): a float on the host, at time {time!r}"
+    wanted = f"{name}: a float on the host, {where}"
     raise TypeError(explain(wanted, describe(value), "compute it with math or numpy and return a float"))
+
+
+def checked_clock(clock: Callable[[float, float], float]) -> Callable[[float, float], float]:
+    """Return the same function, with an answer that is a Python float, not negative and not NaN."""
+
+    def checked(t: float, s: float) -> float:
+        value = _to_float("clock(t, s)", clock(t, s), f"from {t!r} to {s!r}")
+        if not value >= 0.0:
+            wanted = f"clock({t!r}, {s!r}): a number, at least 0 or infinite"
+            raise ValueError(explain(wanted, repr(value), "it is the integral of w/sigma**2 from s to t, and w >= 0"))
+        return value
+
+    return checked
 
 
 def guard(problem: Problem, x: Array, watched: int) -> tuple[Any, Counted]:
@@ -95,5 +108,10 @@ def guard(problem: Problem, x: Array, watched: int) -> tuple[Any, Counted]:
     parts: dict[str, Any] = dict(vars(problem))
     parts[name] = counted
     if "diffusion" in parts:
-        parts["diffusion"] = checked_diffusion(parts["diffusion"])
+        remedy = "the diffusion is the root of w, which must not be negative; keep the grid away from where it is"
+        parts["diffusion"] = checked_scalar("diffusion", parts["diffusion"], remedy)
+    if "clock" in parts:
+        parts["clock"] = checked_clock(parts["clock"])
+        remedy = "keep the grid inside the domain of the schedule"
+        parts |= {part: checked_scalar(part, parts[part], remedy) for part in ("alpha", "sigma")}
     return type(problem)(**parts), counted

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from solvers.arrays import Array, all_finite, check_state, describe, is_tracing, stack
-from solvers.check import check_method, check_poles, check_within
+from solvers.check import check_denoising, check_method, check_poles, check_within
 from solvers.errors import NonFiniteError, explain
 from solvers.grid import Grid, check_count, host_times
 from solvers.guard import guard
@@ -61,6 +61,7 @@ class _Run:
         self.times = host_times(ts)
         check_within(problem, self.times)
         check_poles(problem, self.times, method)
+        check_denoising(problem, self.times, method)
         self.noise = increments(rng, x) if method.stochastic else None
         self.problem, self.counted = guard(problem, x, method.evaluations)
         self.x = x
@@ -138,12 +139,12 @@ def solve(
     """Solve a problem over a grid of times with a method of fixed steps.
 
     Args:
-        problem: an ODE or an SDE.
+        problem: an ODE, an SDE or a Denoising.
         x: the state at the first time, a numpy, torch or jax array with a real floating dtype; it is not changed.
         ts: times, in the order in which they are visited: ``uniform(n)`` for n steps from noise to data.
         method: such as ``Heun()``; of the kind that the problem needs.
-        rng: randomness for an SDE: a numpy Generator, a torch Generator on the device of x, a jax key, or an object
-            with ``increments(x)``; not used by a deterministic method.
+        rng: randomness for a stochastic method: a numpy Generator, a torch Generator on the device of x, a jax key, or
+            an object with ``increments(x)``; not used by a deterministic method.
         save: keep the states of all times. Without it memory does not grow with the number of steps.
         progress: show a bar on stderr; tqdm's if it is installed, a line of text if not.
         check_every: look for NaN and infinity every so many steps, not only at the end. Each look waits for the device.

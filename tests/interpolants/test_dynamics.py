@@ -57,7 +57,9 @@ def exact_drift(case, prediction, time, x, p, w_value, sign):
 
 def check_drift_and_noise(make, sign, case, prediction, choice, time, x, p):
     """Compare drift and noise with the oracle, and count the calls of the model."""
-    state, model, w_value = np.array([x]), Constant(p), choice.value(case, mpf(time))
+    state, model = np.array([x]), Constant(p)
+    with mpmath.workdps(60):
+        w_value = choice.value(case, mpf(time))
     sde = make(case.schedule, model, choice.w, prediction=prediction)
     exact, size = exact_drift(case, prediction, time, x, p, w_value, sign)
     assert isinstance(sde, SDE)

@@ -1,4 +1,4 @@
-"""{schedule × prediction × w or ODE × solver} on N(m, C): a solve refuses before its first call, or is right.
+"""{schedule × prediction × w or no w × solver} on N(m, C): a solve refuses before its first call, or is right.
 
 Every solver is affine in (x, ΔW) on a Gaussian target, so one solve of basis states and unit noises gives its exact
 mean and covariance: no Monte Carlo. The exact law runs from p_1 to p_0, both by the oracle.
@@ -12,8 +12,8 @@ import pytest
 from mpmath import mpf
 
 import solvers
-from interpolants import Path, probability_flow, reverse_sde
-from solvers import PoleError, solve, steps, uniform
+from interpolants import Noise, Path, Velocity, denoising, diffusion, probability_flow, reverse_sde
+from solvers import ODE, Denoising, PoleError, solve, steps, uniform
 from tests.support.zoo import BUILT_INS, CASES, CHOICES, COVARIANCE, FIRST, GAUSSIAN, MEAN, PREDICTIONS
 
 METHODS = [getattr(solvers, name)() for name in solvers.__all__ if hasattr(getattr(solvers, name), "nodes")]
@@ -69,12 +69,21 @@ class Model:
         return self.path.predict(self.prediction, time, x)
 
 
+def takes_w(method):
+    return method.stochastic and getattr(method, "reads_clock", True)
+
+
 def rows():
-    """Yield the whole matrix; custom schedules with an SDE, and the rarer choices of w, are in the second tier."""
+    """Yield the whole matrix; custom schedules with noise, and the rarer choices of w, are in the second tier."""
     for case, prediction, method in product(CASES, PREDICTIONS, METHODS):
-        for choice in CHOICES if method.stochastic else [None]:
+        for choice in CHOICES if takes_w(method) else [None]:
             first = choice is None or (case in BUILT_INS and repr(choice) in FIRST)
-            name = f"{case}-{prediction}-{type(method).__name__}-{choice or 'ODE'}"
+            if method.solves is Denoising:
+                some = choice is None or repr(choice) in {"KL()", "Sigma()"}
+                first = some and case in BUILT_INS and prediction in (Velocity, Noise)
+            name = (
+                f"{case}-{prediction}-{type(method).__name__}-{choice or ('ODE' if method.solves is ODE else 'no w')}"
+            )
             yield pytest.param(case, prediction, method, choice, id=name, marks=[] if first else pytest.mark.slow)
 
 
@@ -86,7 +95,10 @@ BOUND, RATIO = 0.35, 0.8
 def test_refused_or_right(case, prediction, method, choice):
     """A solve is a PoleError with a remedy before the first call, or has p_0's mean and covariance as n grows."""
     model = Model(case, prediction)
-    if choice is None:
+    if method.solves is Denoising:
+        w = diffusion.Zero() if choice is None else choice.w
+        problem = denoising(case.schedule, model, prediction=prediction, w=w)
+    elif choice is None:
         problem = probability_flow(case.schedule, model, prediction=prediction)
     else:
         problem = reverse_sde(case.schedule, model, choice.w, prediction=prediction)
@@ -111,7 +123,7 @@ def visited(method, ts):
 
 
 def test_every_solver_is_in_the_matrix():
-    """All six methods of the first version are there, and the matrix holds every schedule and prediction."""
+    """The methods of the first version are there, and the matrix holds every schedule and prediction."""
     assert {type(method).__name__ for method in METHODS} >= {
         "Euler",
         "Midpoint",
@@ -121,5 +133,5 @@ def test_every_solver_is_in_the_matrix():
         "StochasticHeun",
     }
     sound = len(CASES) * len(PREDICTIONS)
-    each = sum(len(CHOICES) if method.stochastic else 1 for method in METHODS)
+    each = sum(len(CHOICES) if takes_w(method) else 1 for method in METHODS)
     assert len(list(rows())) == sound * each

@@ -9,20 +9,27 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from solver_methods import DETERMINISTIC, METHODS, name
+from solver_methods import DENOISING, DETERMINISTIC, METHODS, name
 
 import solvers
-from solvers import ODE, SDE, solve, steps, uniform
+from solvers import ODE, SDE, Denoising, solve, steps, uniform
 
-every_method = pytest.mark.parametrize("method", METHODS, ids=name)
+every_method = pytest.mark.parametrize("method", [*METHODS, *DENOISING], ids=name)
 
 
 def drift(time, x):
     return math.cos(3.0 * time) * x / (1.0 + x * x)
 
 
-def problem_for(method, field=drift):
-    return SDE(field, lambda time: 1.0 + 0.5 * time) if method.stochastic else ODE(field)
+def schedule(time):
+    return 1.0 + 0.5 * time
+
+
+def problem_for(method, field=drift, coefficient=schedule):
+    if method in DENOISING:
+        clock = (lambda t, s: t - s) if method.reads_clock else (lambda t, s: 0.0)
+        return Denoising(field, coefficient, lambda time: time * coefficient(time), math.log, math.exp, clock)
+    return SDE(field, coefficient) if method.stochastic else ODE(field)
 
 
 def start(dtype=np.float64, rows=5):
@@ -53,7 +60,7 @@ def test_the_list_of_methods_is_complete():
     """Every exported class with a step is in the list that the laws run over."""
     exported = {getattr(solvers, item) for item in solvers.__all__}
     with_step = {item for item in exported if inspect.isclass(item) and hasattr(item, "step")}
-    assert with_step == {type(method) for method in METHODS}
+    assert with_step == {type(method) for method in [*METHODS, *DENOISING]}
 
 
 @every_method
@@ -79,8 +86,7 @@ def test_nothing_given_is_changed(method):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype_is_kept(method, dtype):
     """The state keeps its dtype in numpy and in torch, also where a coefficient is a numpy float64."""
-    coefficient = lambda time: np.sqrt(np.float64(1.0 + time))  # noqa: E731
-    problem = SDE(drift, coefficient) if method.stochastic else ODE(drift)
+    problem = problem_for(method, coefficient=lambda time: np.sqrt(np.float64(1.0 + time)))
     x = start(dtype)
     assert solve(problem, x, uniform(3), method, rng=generator()).x.dtype == x.dtype
     tensor = torch.from_numpy(x)
@@ -148,7 +154,7 @@ def test_nodes_are_where_it_evaluates(method):
     assert {type(time) for time in calls} == {float}
 
 
-@every_method
+@pytest.mark.parametrize("method", METHODS, ids=name)
 def test_diffusion_is_asked_at_the_nodes_only(method):
     """The coefficient of the noise is evaluated at stated nodes, so that a pole is seen before it is met."""
     asked = []
