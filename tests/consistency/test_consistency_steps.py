@@ -64,7 +64,7 @@ def test_order_of_solvers(case, method, order, target):
     ids=["linear", "gvp"],
 )
 def test_error_constant_of_euler(schedule, constant, c):
-    """Property 14: Euler's log std ratio is h times −½∫ρ̈/ρ of MATH.md, by Richardson from two grids."""
+    """Property 14: Euler's log std ratio is h times −½∫ρ̈/ρ, by Richardson from two grids."""
     path = Path(schedule, Gaussian([0.0], c))
     problem = probability_flow(schedule, path.velocity)
     found = []
@@ -112,7 +112,7 @@ def test_weak_order(case, method, order, choice):
 @given(n=st.integers(3, 40), c=st.floats(0.1, 3.0), m=coordinates, pair=st.sampled_from(EVERY_SDE))
 @law(20)
 def test_exact_law_of_euler_maruyama(n, c, m, pair):
-    """Property 15: each step is z⁺ = (1 − h a) z + √(h w) ξ with a = g + w/2ρ²: the recursion of MATH.md."""
+    """Property 15: each step is z⁺ = (1 − h a) z + √(h w) ξ with a = g + w/2ρ², g = ρ̇/ρ."""
     case, choice = pair
     path = Path(case.schedule, Gaussian([m], c))
     problem = reverse_sde(case.schedule, path.velocity, choice.w)

@@ -39,7 +39,7 @@ PROPERTIES = {
     24: "time reversal",
     25: "average velocity, consistency, equivalence",
 }
-"""What each number stands for; MATH.md's list in the project's papers, docs/properties.md in the documentation."""
+"""What each number stands for."""
 
 _open: list[list[float]] = []
 
