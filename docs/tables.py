@@ -1,12 +1,11 @@
 """Tables that are computed while the documentation is built, so that they cannot disagree with the code.
 
 Directives without arguments: ``coefficients``, ``combinations``, ``conversions``, ``reverse-sdes``, ``weights``,
-``methods``, ``transport-costs``, ``consistency-tests`` and ``certificate-example``.
+``methods`` and ``transport-costs``.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +19,6 @@ from sympy import Expr
 import interpolants
 import solvers
 from interpolants import Noise, Score, Velocity, VPrediction, diffusion, reverse_sde, weights
-from interpolants.certify.ends import summary
 from interpolants.dynamics import drift_combination
 from interpolants.lowering import Lowered, lower
 from interpolants.measure import Exact
@@ -247,52 +245,6 @@ class TransportCosts(Generated):
         return [table(head, rows)]
 
 
-class CertificateExample(Generated):
-    """The certificate of t ↦ (1 − t², t²) as the command line prints it, and a part of its ends."""
-
-    def build(self) -> list[nodes.Node]:
-        schedule = interpolants.Schedule("quadratic", alpha=1 - t**2, sigma=t**2)
-        certificate = interpolants.certify(schedule)
-        ends = summary(certificate["endpoints"].details).splitlines()
-        kept = [
-            ends[0],
-            *(line for line in ends if line.startswith(("Velocity to", "probability", "reverse SDE, KL()"))),
-        ]
-        return [nodes.literal_block("", text) for text in (certificate.table(), "\n".join(kept))]
-
-
-class ConsistencyTests(Generated):
-    """The files of the consistency suite, with the first sentence of each file and of each test."""
-
-    sources = ("tests/consistency/*.py",)
-
-    def build(self) -> list[nodes.Node]:
-        result: list[nodes.Node] = []
-        for path in sorted((ROOT / "tests" / "consistency").glob("test_consistency_*.py")):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
-            section = nodes.section(ids=[nodes.make_id(path.stem)], names=[path.stem])
-            section += nodes.title("", "", code(path.name))
-            section += nodes.paragraph("", _first_paragraph(tree))
-            items = [
-                nodes.list_item("", nodes.paragraph("", "", code(test.name), nodes.Text(_after_colon(test))))
-                for test in tests
-            ]
-            if items:
-                section += nodes.bullet_list("", *items)
-            result.append(section)
-        return result or [nodes.paragraph("", "No file of the suite is present in this checkout.")]
-
-
-def _first_paragraph(node: ast.Module | ast.FunctionDef) -> str:
-    return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
-
-
-def _after_colon(test: ast.FunctionDef) -> str:
-    text = _first_paragraph(test)
-    return f": {text}" if text else ""
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     for name, directive in (
@@ -303,8 +255,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("weights", Weights),
         ("methods", Methods),
         ("transport-costs", TransportCosts),
-        ("consistency-tests", ConsistencyTests),
-        ("certificate-example", CertificateExample),
     ):
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

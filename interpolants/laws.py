@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpolants.coefficient import Array
+from interpolants.combination import expect_model
 from interpolants.diffusion import DiffusionCoefficient, Zero, expect_diffusion
 from interpolants.divergence import gap
 from interpolants.dynamics import Model, denoising, probability_flow, reverse_sde
 from interpolants.path import Path
-from interpolants.prediction import Prediction, Velocity, expect_model, expect_prediction
+from interpolants.prediction import Prediction, Velocity, expect_prediction
 from interpolants.response import Response, respond
 from interpolants.transport import expect_gaussian
 from solvers import ODE, SDE, Denoising

@@ -22,6 +22,7 @@ from interpolants import (
     sampler_law,
 )
 from solvers import DDIM, Ancestral, EulerMaruyama, ExponentialEulerMaruyama, solve, uniform
+from tests.support.ledger import within
 from tests.support.strategies import coordinates, law, mild_variances
 from tests.support.zoo import BUILT_INS
 
@@ -39,13 +40,13 @@ def test_one_step_to_a_point(schedule, time, point, x):
     end = solve(problem, start, [time, 0.0], DDIM()).x
     size = 1 + abs(x) + max(map(abs, point))
     # From a velocity x̂ = (σ̇x − σv)/W: next to α = 0 under VP that cancels, by 1/α₁ = 150 at the most.
-    np.testing.assert_allclose(end, [point], rtol=0, atol=3e3 * UNIT * size)
+    within(np.abs(end - [point]), 3e3 * UNIT * size)
     middle = 0.4 * time
     alpha, sigma = schedule.alpha(middle), schedule.sigma(middle)
     noise = (start - schedule.alpha(time) * np.array([point])) / schedule.sigma(time)
     flow = alpha * np.array([point]) + sigma * noise
     found = solve(problem, start, [time, middle], DDIM()).x
-    np.testing.assert_allclose(found, flow, rtol=0, atol=3e3 * UNIT * size)
+    within(np.abs(found - flow), 3e3 * UNIT * size)
 
 
 @given(schedule=schedules, c=mild_variances, m=coordinates, x=coordinates, step=steps)
@@ -62,7 +63,7 @@ def test_gaussian_preconditioning(schedule, c, m, x, step):
     start = np.array([[x]])
     z = solve(whitened, start - schedule.alpha(t) * m, [t, s], DDIM()).x
     exact = Path(schedule, Gaussian([m], c)).flow(t, s, start)
-    np.testing.assert_allclose(schedule.alpha(s) * m + z, exact, rtol=0, atol=32 * UNIT * (1 + abs(x) + abs(m)))
+    within(np.abs(schedule.alpha(s) * m + z - exact), 32 * UNIT * (1 + abs(x) + abs(m)))
 
 
 @given(schedule=schedules, step=steps, x=coordinates, data=coordinates)
@@ -85,7 +86,7 @@ def test_the_names_of_ddim(schedule, step, x, data):
     found = solve(problem, np.array([x]), [t, s], DDIM()).x[0]
     terms = abs(alpha_s / alpha_t * x) + abs(sigma_s * math.expm1(h) * noise) + abs(alpha_s * data) + abs(found)
     for name, value in forms.items():
-        assert abs(found - value) <= 16 * UNIT * terms, name
+        within(abs(found - value), 16 * UNIT * terms, name)
 
 
 def factors(problem, method, t, s):
@@ -118,9 +119,9 @@ def test_ancestral_sampling_is_an_sde_solver(schedule, step):
     # Subtracting squares costs σ_t²/between; the clock is a difference of logarithms as large as log r.
     size = 8 * (1 + abs(math.log(sigma_s / alpha_s)) + abs(math.log(sigma_t / alpha_t)))
     for found in (by_sde, by_chain):
-        np.testing.assert_allclose(found[:2], posterior[:2], rtol=0, atol=size * UNIT)
-        np.testing.assert_allclose(found[2] ** 2, posterior[2] ** 2, rtol=0, atol=size * UNIT)
-    np.testing.assert_allclose(by_sde, by_chain, rtol=size * UNIT * sigma_t**2 / between, atol=size * UNIT)
+        within(np.abs(found[:2] - posterior[:2]), size * UNIT)
+        within(abs(found[2] ** 2 - posterior[2] ** 2), size * UNIT)
+    within(np.abs(by_sde - by_chain), size * UNIT * (1 + np.abs(by_chain) * sigma_t**2 / between))
 
 
 @given(schedule=schedules, c=mild_variances, m=coordinates, n=st.integers(1, 12), data=st.data())
@@ -132,8 +133,8 @@ def test_product_of_cosines(schedule, c, m, n, data):
     angles = [math.atan2(schedule.sigma(time), schedule.alpha(time) * math.sqrt(c)) for time in ts]
     product = math.prod(math.cos(a - b) for a, b in pairwise(angles))
     found = sampler_law(Path(schedule, Gaussian([m], c)), DDIM(), ts)
-    assert abs(found.spreads.item() / math.sqrt(c) - product) < 1e-13
-    assert abs(found.mean.item() - m) < 1e-12 * (1 + abs(m)) / schedule.sigma(1.0)
+    within(abs(found.spreads.item() / math.sqrt(c) - product), 1e-13)
+    within(abs(found.mean.item() - m), 1e-12 * (1 + abs(m)) / schedule.sigma(1.0))
 
 
 @given(c=mild_variances, n=st.integers(2, 20), seed=st.integers(0, 10**6), schedule=st.sampled_from([Linear(), GVP()]))
@@ -143,7 +144,7 @@ def test_the_cosine_grid_is_best(c, n, seed, schedule):
     path, ts = Path(schedule, Gaussian([0.0], c)), cosine_optimal(schedule, n, c)
     assert (ts[0], ts[-1]) == (1.0, 0.0)
     ratio = sampler_law(path, DDIM(), ts).spreads.item() / math.sqrt(c)
-    assert abs(ratio - math.cos(math.pi / (2 * n)) ** n) < 1e-12
+    within(abs(ratio - math.cos(math.pi / (2 * n)) ** n), 1e-12)
     rng = np.random.default_rng(seed)
     for size in (1e-3, 0.03, 0.3):
         logits = np.log(ts[1:-1] / (1 - ts[1:-1])) + size * rng.standard_normal(n - 1)
