@@ -128,3 +128,47 @@ def test_exact_law_of_euler_maruyama(n, c, m, pair):
         within(abs(factor - float(1 - h * a)), 1e-12 * (1 + abs(float(h * a))))
         within(abs(gain - math.sqrt(float(w_t))), 1e-12 * (1 + gain))
         within(abs(offset - float(shift)), 1e-11 * (1 + abs(float(h * a * m)) + abs(float(shift))))
+
+
+POINTS, MASSES = np.polynomial.legendre.leggauss(10)
+
+
+def between(lo, hi, integrand):
+    """Integrate a smooth function by ten-point Gauss–Legendre."""
+    return 0.5 * (hi - lo) * sum(m * integrand(lo + 0.5 * (hi - lo) * (1 + p)) for m, p in zip(MASSES, POINTS))
+
+
+def exact_step(case, choice, c, t0, t1):
+    """Return the factor, the variance of the noise and its covariance with ΔW of the exact reverse process."""
+
+    def rho2(time):
+        alpha, sigma = numbers(case, time)
+        return alpha**2 * c + sigma**2
+
+    def w_t(time):
+        return float(choice.value(case, mpf(time)))
+
+    def decay(time):
+        clock = between(t1, time, lambda s: w_t(s) / rho2(s))
+        return math.sqrt(rho2(t1) / rho2(time)) * math.exp(-clock / 2)
+
+    variance = between(t1, t0, lambda s: decay(s) ** 2 * w_t(s))
+    return decay(t0), variance, between(t1, t0, lambda s: decay(s) * math.sqrt(w_t(s)))
+
+
+@pytest.mark.parametrize("case", [*BUILT_INS, QUADRATIC], ids=repr)
+@pytest.mark.parametrize("method", [EulerMaruyama(), StochasticHeun()], ids=["em", "heun"])
+def test_strong_order(case, method):
+    """Property 15: on one Brownian path the mean square distance to the exact process falls with strong order 1."""
+    c, choice, counts, errors = 0.4, CHOICES[3], [8, 16, 32, 64], []
+    problem = reverse_sde(case.schedule, Path(case.schedule, Gaussian([0.0], c)).velocity, choice.w)
+    for n in counts:
+        alpha, sigma = numbers(case, 0.7)
+        exact = both = found = alpha**2 * c + sigma**2  # E z², E z z_n, E z_n²
+        for t0, t1, factor, gain, _ in affine(problem, uniform(n, 0.7, 0.2), method):
+            decay, variance, shared = exact_step(case, choice, c, t0, t1)
+            exact = decay**2 * exact + variance
+            both = decay * factor * both + gain * shared
+            found = factor**2 * found + gain**2 * (t0 - t1)
+        errors.append(math.sqrt(exact - 2 * both + found))
+    within(abs(-np.polyfit(np.log(counts), np.log(errors), 1)[0] - 1), 0.1, str(errors))

@@ -43,7 +43,8 @@ def posterior(case, target, time, x, panels=6):
             centre, width = variance * (mpf(m) / mpf(c) + alpha * x / sigma**2), mpmath.sqrt(variance)
             marks |= {centre + k * width for k in (-10, -4, -1.5, 0, 1.5, 4, 10)}
         marks = sorted(marks)
-        moments = [mpmath.quad(lambda y, k=k: weight(y) * y**k, marks, maxdegree=panels) for k in range(3)]
+        peak = max(map(weight, marks))  # quad is content with an absolute error
+        moments = [mpmath.quad(lambda y, k=k: weight(y) / peak * y**k, marks, maxdegree=panels) for k in range(3)]
         mean = moments[1] / moments[0]
         return float(alpha), float(sigma), float(mean), float(moments[2] / moments[0] - mean**2)
 
