@@ -1,8 +1,10 @@
 r"""The public measures: each asks for the exact value first, and samples where there is none.
 
 .. math::
-   W_2^2 \le \mathbb E|X_1 - X_0|^2 \le \Bigl(\int(\mathbb E|v|^2)^{1/2}dt\Bigr)^2 \le C(v) = \int\mathbb E|v|^2\,dt,
-   \qquad \mathbb E|X_1 - X_0| \le \int\mathbb E|v|\,dt \le \sqrt{C(v)}
+   W_2^2 \le \mathbb E|X_1 - X_0|^2 \le \Bigl(\int(\mathbb E|v|^2)^{1/2}dt\Bigr)^2 \le T\,C(v)
+   = T\int\mathbb E|v|^2\,dt, \qquad \mathbb E|X_1 - X_0| \le \int\mathbb E|v|\,dt \le \sqrt{T\,C(v)}
+
+for a domain of length T, which is 1 unless the schedule says otherwise.
 """
 
 from __future__ import annotations
@@ -127,12 +129,12 @@ def straightness(
     batch: int = 1024,
     grid: Any = None,
 ) -> float | Estimate:
-    r"""Return the straightness defect :math:`C(v) - \mathbb E|X_1 - X_0|^2 \ge 0` of the flow's own coupling.
+    r"""Return the straightness defect :math:`C(v) - \mathbb E|X_1 - X_0|^2/T \ge 0` of the flow's own coupling.
 
-    Zero where every trajectory is straight and run at constant speed. The flow of a Gaussian, and any flow on the
-    line, is the optimal map between its ends, so there the defect is :math:`C(v) - W_2^2`. Elsewhere trajectories are
-    followed, each with its own energy and displacement. Arguments, results and errors are those of
-    :func:`transport_cost`.
+    T is the length of the domain, 1 for most schedules. Zero where every trajectory is straight and run at constant
+    speed. The flow of a Gaussian, and any flow on the line, is the optimal map between its ends, so there the defect is
+    :math:`C(v) - W_2^2/T`. Elsewhere trajectories are followed, each with its own energy and displacement. Arguments,
+    results and errors are those of :func:`transport_cost`.
 
     References: Liu, Gong & Liu (2022), arXiv 2209.03003, eq. 4.
     """
@@ -140,7 +142,7 @@ def straightness(
     if model is None:
         cost = _exact_cost(path)
         if cost is not None:
-            return cost if math.isinf(cost) else max(0.0, cost - float(wasserstein2(path)) ** 2)
+            return cost if math.isinf(cost) else max(0.0, cost - float(wasserstein2(path)) ** 2 / _span(path))
     return on_flow(path, model, prediction, n, rng, batch, grid).estimate(2)
 
 
@@ -154,17 +156,18 @@ def kinetic_gap(
     batch: int = 1024,
     grid: Any = None,
 ) -> float | Estimate:
-    r"""Return the kinetic-energy gap :math:`C(v) - W_2^2`, what the path costs beyond optimal transport.
+    r"""Return the kinetic-energy gap :math:`C(v) - W_2^2/T`, what the path costs beyond optimal transport.
 
-    It is at least the straightness defect, because the flow's own coupling need not be optimal. Arguments, results and
-    errors are those of :func:`transport_cost`, and where W₂ is sampled its bias is as for :func:`wasserstein2`.
+    T is the length of the domain, 1 for most schedules. It is at least the straightness defect, because the flow's own
+    coupling need not be optimal. Arguments, results and errors are those of :func:`transport_cost`, and where W₂ is
+    sampled its bias is as for :func:`wasserstein2`.
 
     References: Benamou & Brenier (2000), Numerische Mathematik 84, for C ≥ W₂².
     """
     cost = transport_cost(path, model, prediction, n=n, rng=rng, batch=batch, grid=grid)
     if not isinstance(cost, Estimate) and math.isinf(cost):
         return cost
-    gap = _combine(cost, squared(path, n, rng), 1.0)
+    gap = _combine(cost, squared(path, n, rng), 1.0 / _span(path))
     return gap if isinstance(gap, Estimate) else max(0.0, gap)
 
 
@@ -178,7 +181,9 @@ def normalised_path_energy(
     batch: int = 1024,
     grid: Any = None,
 ) -> float | Estimate:
-    r"""Return the normalised path energy :math:`|C(v) - W_2^2|/W_2^2`, 0 for dynamic optimal transport.
+    r"""Return the normalised path energy :math:`|T\,C(v) - W_2^2|/W_2^2`, 0 for dynamic optimal transport.
+
+    T is the length of the domain, 1 for most schedules.
 
     For a Gaussian target under GVP it is :math:`\pi^2/8 - 1`. Arguments, results and errors are those of
     :func:`kinetic_gap`; ends that are equal (W₂ = 0) raise a ValueError.
@@ -192,10 +197,11 @@ def normalised_path_energy(
     cost = transport_cost(path, model, prediction, n=n, rng=rng, batch=batch, grid=grid)
     if not isinstance(cost, Estimate) and math.isinf(cost):
         return cost
-    # d(C/S) = (dC − (C/S) dS)/S
+    rate = 1.0 / _span(path)
+    # |C − rS|/rS, whose differential is that of C/rS: (dC − (C/S) dS)/rS
+    ratio = abs(float(cost) / (rate * float(square)) - 1)
     gap = _combine(cost, square, float(cost) / float(square))
-    ratio = abs(float(cost) - float(square)) / float(square)
-    return Estimate(ratio, gap.standard_error / float(square), gap.n) if isinstance(gap, Estimate) else ratio
+    return Estimate(ratio, gap.standard_error / (rate * float(square)), gap.n) if isinstance(gap, Estimate) else ratio
 
 
 def lipschitz(path: Path, *, n: int = 4096, rng: Any = None) -> float | Estimate:
@@ -245,9 +251,14 @@ def _has_infinite_cost(path: Path) -> bool:
     return Clock(path.schedule).infinite_energy(variances, moves)
 
 
+def _span(path: Path) -> float:
+    lo, hi = path.schedule.domain
+    return float(hi) - float(lo)
+
+
 def _combine(cost: float | Estimate, square: float | Estimate, factor: float) -> float | Estimate:
-    """Return C − W₂² with the error of C − factor·W₂²; the two are independent."""
-    value = float(cost) - float(square)
+    """Return C − factor·W₂² with its error; the two are independent."""
+    value = float(cost) - factor * float(square)
     errors = [item.standard_error if isinstance(item, Estimate) else 0.0 for item in (cost, square)]
     sampled = [item for item in (cost, square) if isinstance(item, Estimate)]
     if not sampled:

@@ -153,7 +153,8 @@ def _follow(ode: ODE, start: Array, grid: Any, method: Any) -> tuple[Floats, Arr
 
     state = xp.concatenate([start, xp.zeros_like(start[:, :1]), xp.zeros_like(start[:, :1])], 1)
     end = solve(ODE(drift, poles=ode.poles, domain=ode.domain), state, grid, method).x
-    moved = ((end[:, :d] - start) ** 2).sum(1)
+    span = abs(float(grid[0]) - float(grid[-1]))
+    moved = ((end[:, :d] - start) ** 2).sum(1) * (1.0 / span)
     return np.stack([_host(end[:, d]), _host(end[:, d + 1]), _host(end[:, d] - moved)], 1), end[:, :d]
 
 

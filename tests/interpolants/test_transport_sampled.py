@@ -17,12 +17,14 @@ from interpolants import (
     Linear,
     Noise,
     Path,
+    Schedule,
     excess_loss,
     kinetic_gap,
     lipschitz,
     normalised_path_energy,
     path_length,
     straightness,
+    t,
     transport_cost,
     wasserstein2,
 )
@@ -242,3 +244,21 @@ def test_what_is_refused(options, error):
         transport_cost(Path(Linear(), GAUSSIAN), **options)
     with pytest.raises(ValueError, match=r"expected n >= 16 points; received 8; remedy: "):
         wasserstein2(Path(Linear(), MIXTURE), n=8)
+
+
+@pytest.mark.parametrize("target", [Gaussian([0.5], 0.3), MIXTURE], ids=["exact", "sampled"])
+def test_a_slower_clock(target):
+    """On [0, 2] everything runs at half the speed: half the cost, defect and slope, the same length and ratio."""
+    slow = Schedule("slow", 1 - t / 2, t / 2, domain=(0, 2))
+    paths = [Path(schedule, target) for schedule in (Linear(), slow)]
+    factors = {
+        transport_cost: 0.5,
+        straightness: 0.5,
+        kinetic_gap: 0.5,
+        path_length: 1.0,
+        normalised_path_energy: 1.0,
+        lipschitz: 0.5,
+    }
+    for measure, factor in factors.items():
+        unit, found = (float(measure(path, n=256)) for path in paths)
+        assert found == pytest.approx(factor * unit, rel=1e-7), measure
