@@ -31,7 +31,7 @@ from interpolants.path import Path
 from interpolants.prediction import Prediction, Velocity, conversion, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.symbols import canonical
-from interpolants.targets import Empirical, GaussianMixture
+from interpolants.targets import Empirical, GaussianMixture, Product, Target
 from interpolants.transport import BREAKS
 from solvers.errors import explain
 
@@ -142,16 +142,23 @@ def _check(path: object, model: object, excess_loss: object, n: object) -> None:
 
 
 def _terminal(path: Path) -> float:
-    """Return Σ π_k KL(N(αm_k, α²C_k + σ²I) ‖ N(0, σ²I)) at the noise end."""
-    target, end = path.target, path.schedule.domain[1]
+    """Return Σ π_k KL(N(αm_k, α²C_k + σ²I) ‖ N(0, σ²I)) at the noise end; the factors of a product add up."""
+    end = path.schedule.domain[1]
     ratio = (path.schedule.alpha(end) / path.schedule.sigma(end)) ** 2
+    factors = path.target.factors if isinstance(path.target, Product) else (path.target,)
+    return sum(_from_prior(factor, ratio) for factor in factors)
+
+
+def _from_prior(target: Target, ratio: float) -> float:
     if isinstance(target, GaussianMixture):
         shifts = ratio * (target.means**2).sum(1)
         return float(target.weights @ [gap(ratio * c, shift) for c, shift in zip(target.eigenvalues, shifts)])
     if isinstance(target, Empirical):
         points = np.asarray(target.points, np.float64)
         return float(np.asarray(target.weights) @ (ratio * (points**2).sum(1)) / 2)
-    raise TypeError(explain("a Gaussian, a mixture or finite data", type(target).__name__, "use one of these targets"))
+    raise TypeError(
+        explain("a Gaussian, a mixture, finite data or a product", type(target).__name__, "use one of these")
+    )
 
 
 def _given(schedule: Schedule, excess_loss: object) -> Loss:

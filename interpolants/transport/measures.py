@@ -25,6 +25,7 @@ from interpolants.transport.distance import GROUPS, squared, wasserstein2
 from interpolants.transport.estimate import Estimate
 from interpolants.transport.jacobians import sampled_slope
 from interpolants.transport.line import line_of
+from interpolants.transport.model_slope import model_norms
 from interpolants.transport.sampled import along_path, check_arguments, on_flow
 from interpolants.transport.steepness import line_slope
 from solvers.errors import explain
@@ -204,7 +205,9 @@ def normalised_path_energy(
     return Estimate(ratio, gap.standard_error / (rate * float(square)), gap.n) if isinstance(gap, Estimate) else ratio
 
 
-def lipschitz(path: Path, *, n: int = 4096, rng: Any = None) -> float | Estimate:
+def lipschitz(
+    path: Path, model: Model | None = None, prediction: Prediction = Velocity, *, n: int = 4096, rng: Any = None
+) -> float | Estimate:
     r"""Return the Lipschitz constant of the velocity, :math:`\sup_{t,x}\|\nabla v(x, t)\|` in the spectral norm.
 
     For Gaussian targets :math:`\max|\dot\rho/\rho|`: Linear :math:`(1 + c)/2\sqrt c`, GVP
@@ -213,6 +216,9 @@ def lipschitz(path: Path, *, n: int = 4096, rng: Any = None) -> float | Estimate
 
     Args:
         path: a schedule and a target.
+        model: ``model(time, x)`` → prediction, shapes (B, d), numpy or torch as ``rng`` is; its velocity is measured at
+            points of the path. Beyond 256 dimensions it must be torch's.
+        prediction: what the model predicts.
         n: where there is sampling: the number of points, in eight groups.
         rng: a numpy or torch generator; ``numpy.random.default_rng(0)`` when absent.
 
@@ -223,7 +229,11 @@ def lipschitz(path: Path, *, n: int = 4096, rng: Any = None) -> float | Estimate
 
     References: Tsimpos et al. (2025), arXiv 2504.14425, for the optimal schedule.
     """
-    check_arguments(path, None, n, 1)
+    check_arguments(path, model, n, 1)
+    if model is not None:
+        generator = np.random.default_rng(0) if rng is None else rng
+        norms = model_norms(path, model, prediction, path.prior(1, generator))
+        return sampled_slope(path, n, generator, GROUPS, norms)
     if isinstance(path.target, Gaussian):
         return gaussian.slope(path)
     line = line_of(path)
