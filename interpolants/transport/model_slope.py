@@ -60,7 +60,7 @@ def _host(x: Array) -> Floats:
 def _width(x: Array) -> float:
     """Return the step at which the errors of a central difference, h² and u/h, are alike."""
     xp: Any = namespace(x)
-    return float(xp.finfo(x.dtype).eps) ** (1 / 3) * max(1.0, float(abs(x).max()))
+    return math.cbrt(float(xp.finfo(x.dtype).eps)) * max(1.0, float(abs(x).max()))
 
 
 def _whole(velocity: Callable[[Array], Array], x: Array) -> Floats:
