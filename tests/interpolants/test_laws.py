@@ -270,3 +270,10 @@ def test_the_prediction_does_not_matter():
     laws = [sampler_law(path, Heun(), ts, prediction=prediction) for prediction in (Velocity, Noise, Data)]
     for other in laws[1:]:
         np.testing.assert_allclose(other.cov, laws[0].cov, rtol=1e-12)
+
+
+def test_a_step_that_forgets_its_start():
+    """One DDIM step from noise to data ends at the mean, be it as small as 1e-94: the rounding of the start is none."""
+    law = sampler_law(Path(Linear(), Gaussian([-4.9e-94], 1.2)), DDIM(), [1.0, 0.0])
+    assert abs(law.mean.item()) < 1e-15
+    assert law.cov.item() < 1e-30
