@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import sys
 import tracemalloc
 from itertools import pairwise
 
@@ -275,25 +274,6 @@ def test_gradients_pass_through():
     solution = solve(ODE(lambda time, x: -x), x, uniform(10, 0.0, 1.0), solvers.Euler())
     (gradient,) = torch.autograd.grad(solution.x.sum(), x)
     assert abs(float(gradient) - 0.9**10) < 1e-14
-
-
-def test_progress_writes_to_stderr_only(capsys):
-    """A bar appears on stderr when asked for, nothing without, and the result is the same."""
-    problem, x = ODE(drift), start()
-    quiet = solve(problem, x, uniform(5), solvers.Heun())
-    silent = capsys.readouterr()
-    shown = solve(problem, x, uniform(5), solvers.Heun(), progress=True)
-    loud = capsys.readouterr()
-    assert silent.err == silent.out == loud.out == ""
-    assert "5/5" in loud.err
-    np.testing.assert_array_equal(quiet.x, shown.x)
-
-
-def test_progress_without_tqdm(capsys, monkeypatch):
-    """Where tqdm is missing a line of text takes its place."""
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    solve(ODE(drift), start(), uniform(5), solvers.Heun(), progress=True)
-    assert capsys.readouterr().err.endswith("step 5 of 5\n")
 
 
 @pytest.mark.parametrize("method", DETERMINISTIC, ids=name)
