@@ -19,6 +19,7 @@ from interpolants.dynamics import denoising, forward_sde, probability_flow, reve
 from interpolants.equivalence import transfer, transfer_diffusion
 from interpolants.grids import cosine_optimal, optimal_grid
 from interpolants.laws import Law, sampler_law
+from interpolants.noise_levels import align_your_steps, karras, log_snr_uniform, timestep_strides
 from interpolants.objective import Objective
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
@@ -68,6 +69,7 @@ __all__ = [
     "TwoSidedPath",
     "VPrediction",
     "Velocity",
+    "align_your_steps",
     "bures",
     "certify",
     "convert",
@@ -78,9 +80,11 @@ __all__ = [
     "error_constant",
     "excess_loss",
     "forward_sde",
+    "karras",
     "kinetic_gap",
     "kl_bound",
     "lipschitz",
+    "log_snr_uniform",
     "normalised_path_energy",
     "optimal_grid",
     "path_length",
@@ -94,6 +98,7 @@ __all__ = [
     "t",
     "time_shift",
     "times",
+    "timestep_strides",
     "transfer",
     "transfer_diffusion",
     "transport_cost",

@@ -25,7 +25,8 @@ from solvers.exponential import (
     Preconditioned,
     UniPC,
 )
-from solvers.grid import uniform
+from solvers.grid import equidistributed, power, uniform
+from solvers.local_error import local_errors
 from solvers.multistep import AdamsBashforth
 from solvers.problem import ODE, SDE, Pole
 from solvers.runge_kutta import RK4, Euler, Heun, Midpoint
@@ -57,6 +58,9 @@ __all__ = [
     "Solution",
     "StochasticHeun",
     "UniPC",
+    "equidistributed",
+    "local_errors",
+    "power",
     "solve",
     "steps",
     "uniform",
