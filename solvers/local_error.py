@@ -21,7 +21,7 @@ def local_errors(problem: Problem, x: Array, ts: Any, method: Method) -> Grid:
 
     A step is compared with two of half its length in time, from the same state. For order p their difference is
     :math:`1 - 2^{-p}` of the error of the one, to leading order. The two carry the state on.
-    :func:`equidistributed` makes a better grid of these numbers. A multistep method begins anew in every step and half step.
+    :func:`equidistributed` makes a better grid of these numbers. A multistep method begins anew in all of them.
 
     Args:
         problem: the problem, evaluated some four times as often as in a solve.

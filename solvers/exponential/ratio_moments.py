@@ -7,7 +7,7 @@ import numpy as np
 from solvers.denoising import Denoising
 from solvers.exponential.place import Place
 
-_NODES, _WEIGHTS = (array.tolist() for array in np.polynomial.legendre.leggauss(10))
+_NODES, _WEIGHTS = (array.tolist() for array in np.polynomial.legendre.leggauss(6))
 _ACCURACY = 1e-13
 _DEEPEST = 12
 

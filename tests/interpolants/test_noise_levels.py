@@ -86,15 +86,15 @@ def test_strides(spacing, n, indices):
 
 def test_all_timesteps():
     """T steps visit every timestep once, with every spacing that can."""
-    schedule = DDPMLinear(num_train_timesteps=50)
+    schedule = DDPMLinear()
     for spacing in ("trailing", "leading", "linspace"):
-        np.testing.assert_allclose(timestep_strides(schedule, 50, spacing), uniform(50), rtol=0, atol=1e-15)
+        np.testing.assert_allclose(timestep_strides(schedule, 1000, spacing), uniform(1000), rtol=0, atol=1e-15)
 
 
 def test_another_domain():
     """The data end is that of the schedule's own domain, and a level beyond the schedule is its noise end."""
     assert karras(TrigFlow(), 4)[-1] == TrigFlow().domain[0]
-    assert karras(VP(), 3, sigma_max=1e6)[0] == 1.0
+    assert karras(VP(), 2, sigma_max=1e6)[0] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,20 @@ import torch
 from refusals import PARTS
 from solver_methods import EXPONENTIAL, PRECONDITIONED, name
 
-from interpolants import GVP, VP, Gaussian, Linear, Path, sampler_law
+from interpolants import (
+    GVP,
+    VP,
+    Data,
+    Gaussian,
+    GaussianMixture,
+    Linear,
+    Noise,
+    Path,
+    Velocity,
+    VPrediction,
+    denoising,
+    sampler_law,
+)
 from solvers import (
     DDIM,
     DEIS,
@@ -21,6 +34,7 @@ from solvers import (
     DPMSolverPP,
     EDMHeun,
     Euler,
+    PoleError,
     Preconditioned,
     UniPC,
     solve,
@@ -69,6 +83,35 @@ def test_from_noise_to_data(method, schedule):
     gaps = [sampler_law(path, method, uniform(n)).wasserstein2() for n in (1, 16, 128)]
     assert gaps[2] < 0.4 * gaps[1] < 0.4 * gaps[0] + 1e-12
     assert gaps[2] < 0.03
+
+
+@pytest.mark.parametrize("prediction", [Velocity, Noise, Data, VPrediction], ids=str)
+@pytest.mark.parametrize("method", [m for m in EXPONENTIAL if m.order > 1], ids=name)
+def test_every_prediction_gives_the_same(method, prediction):
+    """A model of the velocity, the noise, the data or v samples alike, down to t = 0."""
+    path, x = Path(GVP(), GaussianMixture([0.4, 0.6], [[-1.0], [1.2]], [0.6, 0.8])), np.linspace(-2, 2, 5)[:, None]
+    model = lambda time, x: path.predict(prediction, time, x)  # noqa: E731
+    ts = uniform(6, 0.9, 0.0)
+    found = solve(denoising(path.schedule, model, prediction), x, ts, method).x
+    expected = solve(denoising(path.schedule, lambda time, x: path.predict(Data, time, x), Data), x, ts, method).x
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("method", EXPONENTIAL, ids=name)
+def test_a_noise_model_is_refused_where_there_is_no_signal(method):
+    """x̂ of a noise model is infinite at t = 1: a PoleError before the first call."""
+    made = denoising(Linear(), lambda time, x: pytest.fail("called"), Noise)
+    with pytest.raises(PoleError, match="evaluates in step 1"):
+        solve(made, np.ones(2), uniform(4), method)
+
+
+@pytest.mark.parametrize("method", [DPMSolverPP(3), UniPC(3)], ids=name)
+def test_short_exponential_solves_compile(method):
+    """A solve of a few steps is one graph, its start and its last step included."""
+    ts, made = uniform(4).tolist(), problem(lambda t, x: torch.tanh(x + t))
+    x = torch.linspace(-1, 1, 4, dtype=torch.float64)
+    compiled = torch.compile(lambda x: solve(made, x, ts, method).x, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), solve(made, x, ts, method).x, rtol=0, atol=1e-14)
 
 
 def test_a_state_sent_is_kept_by_the_corrector():
