@@ -108,7 +108,7 @@ def log_snr_uniform(schedule: Schedule, n: int, start: float, stop: float) -> Gr
     return found[0]
 
 
-def timestep_strides(schedule: Discrete, n: int, spacing: Spacing = "trailing") -> Grid:
+def timestep_strides(schedule: Schedule, n: int, spacing: Spacing = "trailing") -> Grid:
     r"""Return n timesteps of a discrete model, and the data: the strided grids of DDIM and its successors.
 
     With T timesteps of index 0 … T − 1, at the times :math:`(i + 1)/T`, the indices are, for k = 0 … n − 1 and from

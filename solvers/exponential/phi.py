@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-# Measured against 60 digits for k <= 4: between 2 and 4 the two forms are equally good, to some 6 roundings.
-_THRESHOLD = 3.0
+# In units of k. Measured against 60 digits: 6 roundings for any choice from 0.6 to 1.1, 16 at 0.4 and 10 at 1.3.
+_THRESHOLD = 0.75
 _TERMS = 30
 
 
@@ -16,13 +16,13 @@ def phi(k: int, z: float) -> float:
               \varphi_k = \sum_{j \ge 0} \frac{z^j}{(j + k)!}
 
     φ₁ is ``expm1(z)/z``. Above it the recurrence subtracts numbers that agree more the smaller z is, so the series
-    takes its place for :math:`|z| < 3`.
+    takes its place for :math:`|z| < \tfrac34 k`.
 
     References: Hochbruck & Ostermann (2010), Exponential integrators, Acta Numerica 19, §2.1.
     """
     if k == 1:
         return _phi_1(z)
-    if abs(z) < _THRESHOLD:
+    if abs(z) < _THRESHOLD * k:
         term = total = 1.0 / math.factorial(k)
         for j in range(1, _TERMS):
             term *= z / (j + k)
