@@ -60,7 +60,8 @@ def _titles() -> dict[int, str]:
 
 def _section(number: int, title: str, laws: list[tuple[str, str, str]]) -> nodes.section:
     section = nodes.section(ids=[f"property-{number}"], names=[f"property {number}"])
-    section += nodes.title("", f"{number}. {title[0].upper()}{title[1:]}")
+    first = title[0].upper() if title[0].isascii() else title[0]  # α stays α
+    section += nodes.title("", f"{number}. {first}{title[1:]}")
     items = []
     for file, name, text in laws:
         place = nodes.paragraph("", "", code(file), nodes.Text(" "), code(name))

@@ -8,19 +8,18 @@ r"""Stochastic interpolants: schedules as sympy expressions, and everything that
 0.5
 
 t = 0 is data and t = 1 is noise, everywhere. See the documentation's conventions page.
+
+Schedules, predictions, targets, paths and dynamics are imported at once; the rest when it is first asked for.
 """
 
-from interpolants import diffusion, times, weights
-from interpolants.bounds import Bound, kl_bound
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from interpolants import diffusion
 from interpolants.certify import certify
-from interpolants.constants import error_constant
-from interpolants.coupling import couple
 from interpolants.dynamics import denoising, forward_sde, probability_flow, reverse_sde, suggest
-from interpolants.equivalence import transfer, transfer_diffusion
-from interpolants.grids import cosine_optimal, optimal_grid
-from interpolants.laws import Law, sampler_law
-from interpolants.noise_levels import align_your_steps, karras, log_snr_uniform, timestep_strides
-from interpolants.objective import Objective
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
 from interpolants.reparametrise import time_shift
@@ -28,22 +27,63 @@ from interpolants.schedule import Coefficients, Schedule
 from interpolants.schedules import GVP, VP, Linear
 from interpolants.symbols import t
 from interpolants.targets import Empirical, Gaussian, GaussianMixture, LowRank, Product
-from interpolants.terminal import zero_terminal_snr
-from interpolants.transport import (
-    Estimate,
-    bures,
-    excess_loss,
-    kinetic_gap,
-    lipschitz,
-    normalised_path_energy,
-    path_length,
-    sample_wasserstein2,
-    sliced_wasserstein2,
-    straightness,
-    transport_cost,
-    wasserstein2,
-)
-from interpolants.two_sided import TwoSided, TwoSidedPath
+
+if TYPE_CHECKING:  # the same names as in _LATER
+    from interpolants import times, weights
+    from interpolants.bounds import Bound, kl_bound
+    from interpolants.constants import error_constant
+    from interpolants.coupling import couple
+    from interpolants.equivalence import transfer, transfer_diffusion
+    from interpolants.grids import cosine_optimal, optimal_grid
+    from interpolants.laws import Law, sampler_law
+    from interpolants.noise_levels import align_your_steps, karras, log_snr_uniform, timestep_strides
+    from interpolants.objective import Objective
+    from interpolants.terminal import zero_terminal_snr
+    from interpolants.transport import (
+        Estimate,
+        bures,
+        excess_loss,
+        kinetic_gap,
+        lipschitz,
+        normalised_path_energy,
+        path_length,
+        sample_wasserstein2,
+        sliced_wasserstein2,
+        straightness,
+        transport_cost,
+        wasserstein2,
+    )
+    from interpolants.two_sided import TwoSided, TwoSidedPath
+
+_LATER = {
+    "bounds": ("Bound", "kl_bound"),
+    "constants": ("error_constant",),
+    "coupling": ("couple",),
+    "equivalence": ("transfer", "transfer_diffusion"),
+    "grids": ("cosine_optimal", "optimal_grid"),
+    "laws": ("Law", "sampler_law"),
+    "noise_levels": ("align_your_steps", "karras", "log_snr_uniform", "timestep_strides"),
+    "objective": ("Objective",),
+    "terminal": ("zero_terminal_snr",),
+    "times": (),
+    "transport": (
+        "Estimate",
+        "bures",
+        "excess_loss",
+        "kinetic_gap",
+        "lipschitz",
+        "normalised_path_energy",
+        "path_length",
+        "sample_wasserstein2",
+        "sliced_wasserstein2",
+        "straightness",
+        "transport_cost",
+        "wasserstein2",
+    ),
+    "two_sided": ("TwoSided", "TwoSidedPath"),
+    "weights": (),
+}
+_HOME = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
     "GVP",
@@ -106,3 +146,17 @@ __all__ = [
     "weights",
     "zero_terminal_snr",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that a name lives in, once."""
+    if name not in _HOME and name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOME.get(name, name)}")
+    value = getattr(module, name) if name in _HOME else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

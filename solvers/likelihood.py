@@ -54,7 +54,7 @@ def log_likelihood(
 
     Raises:
         TypeError: no ODE; numpy arrays without a trace.
-        ValueError: x without a batch axis; and all that :func:`solve` raises.
+        ValueError: x without a batch axis; and all that :func:`solvers.solve` raises.
 
     References: Chen et al. (2018), arXiv 1806.07366, eq. 8; Song et al. (2021), arXiv 2011.13456, eq. 39.
     """

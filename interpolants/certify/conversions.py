@@ -58,7 +58,8 @@ def conversions(schedule: Schedule, positive: dict[str, Finding]) -> Finding:
 @cache
 def _residual(source: Prediction, to: Prediction) -> tuple[Any, str]:
     """Reduce |A| + |B − 1| of the round trip, with the schedule's functions as independent symbols."""
-    symbols: Any = SimpleNamespace(expressions={name: Symbol(name, positive=True) for name in NAMES})
+    functions = {name: Symbol(name, positive=True) for name in NAMES}
+    symbols: Any = SimpleNamespace(expressions=functions, exact_domain=(sympy.Integer(0), sympy.Integer(1)))
     there = solve_row(symbols, to.row(symbols), source.row(symbols), "there")
     back = solve_row(symbols, source.row(symbols), to.row(symbols), "back")
     trip = (back.A + back.B * there.A, back.B * there.B - 1)

@@ -14,8 +14,9 @@ from mpmath import mpf
 from interpolants import VP, Data, Noise, convert, t
 from interpolants.schedules import BUILT_IN
 from tests.support.ledger import within
+from tests.support.papers import FAMILIES
 from tests.support.precision import sensitivity, ulps, value
-from tests.support.registered import ALL, EMBEDDED, KINKS, REGISTERED
+from tests.support.registered import ALL, EMBEDDED, KINKS, REGISTERED, registered
 from tests.support.strategies import DEEP, coordinates, every_case, interior, law, many, predictions, shipped
 from tests.support.zoo import BUILT_INS, row
 
@@ -69,11 +70,21 @@ def test_derivatives(case, fractions):
             within(ulps(got, exact, dtype, sensitivity(slope, time)), 16, f"{name} at {time!r}")
 
 
-@every_case
-def test_wronskian_identities(case):
-    """Property 3: κ = σ² d/dt log(σ/α), λ = W/α and W = ασ̇ − α̇σ > 0 to 44 digits of the paper's α and σ."""
+@pytest.mark.parametrize("case", [case for case in ALL if case.span == 1], ids=repr)
+def test_derivatives_at_the_ends(case):
+    """Property 2: at t = 0 and t = 1 they are the one-sided limits, infinite where these are."""
+    for name, slope in (("d_alpha", case.d_alpha), ("d_sigma", case.d_sigma)):
+        limits = [value(slope, time) for time in (0.0, 1.0)]
+        for arithmetic in ARITHMETICS:
+            points, found, dtype = evaluate(getattr(case.schedule, name), [0.0, 1.0], arithmetic)
+            for time, got, limit in zip(points, found, limits, strict=True):
+                within(ulps(got, limit, dtype), 16, f"{name} at {time!r}")
+
+
+def check_wronskian(case, numerators):
+    """Compare W, κ and λ of the library's expressions with the paper's α and σ at k/24 of the domain."""
     e = case.schedule.expressions
-    for k in range(1, 24, 1 if DEEP else 3):
+    for k in numerators:
         with mpmath.workdps(80):
             point = {t: sympy.Rational(k, 24) * case.schedule.exact_domain[1]}
             kappa, rate, w = (mpf(sympy.N(e[name].subs(point), 60)) for name in ("kappa", "lambda", "wronskian"))
@@ -83,6 +94,21 @@ def test_wronskian_identities(case):
             assert w > 0
             for found, wanted in ((w, exact), (kappa, exact * sigma / alpha), (rate, exact / alpha)):
                 within(abs(found / wanted - 1), EMBEDDED.get(case.name, 1e-30))
+
+
+@every_case
+def test_wronskian_identities(case):
+    """Property 3: κ = σ² d/dt log(σ/α), λ = W/α and W = ασ̇ − α̇σ > 0 to 30 digits of the paper's α and σ."""
+    check_wronskian(case, range(1, 24, 1 if DEEP else 3))
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.parameters])
+@given(data=st.data())
+@law(1)
+def test_wronskian_with_drawn_parameters(name, data):
+    """Property 3: the same for every family, at parameters that are drawn."""
+    parameters = {key: data.draw(values, key) for key, values in FAMILIES[name].parameters.items()}
+    check_wronskian(registered(name, parameters), [3, 14, 22])
 
 
 @pytest.mark.parametrize("case", BUILT_INS, ids=repr)

@@ -22,7 +22,6 @@ from interpolants import (
     Linear,
     Noise,
     Path,
-    Product,
     Score,
     Velocity,
     VPrediction,
@@ -289,13 +288,3 @@ def test_terminal_term_of_finite_data():
     alpha = mpmath.exp(-mpmath.mpf(201) / 40)
     exact = alpha**2 * mpmath.mpf("2.5") / (2 * (1 - alpha**2))
     assert float(bound) == pytest.approx(float(exact), rel=1e-9)
-
-
-def test_terminal_term_of_a_product():
-    """Independent coordinates: the divergences from the prior add up, as for the same law written as one Gaussian."""
-    schedule = VP()
-    parts = [Gaussian([0.5], 0.3), Gaussian([-1.0], 2.0)]
-    found = kl_bound(Path(schedule, Product(parts)), None, diffusion.KL(), excess_loss=0)
-    whole = kl_bound(Path(schedule, Gaussian([0.5, -1.0], [0.3, 2.0])), None, diffusion.KL(), excess_loss=0)
-    assert found.terminal == pytest.approx(whole.terminal, rel=1e-12)
-    assert found.terminal > 0

@@ -81,7 +81,9 @@ def test_every_family_is_here():
     assert set(FAMILIES) == set(BUILT_IN)
 
 
-@pytest.mark.parametrize("name", with_parameters)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "cosine" else name for name in with_parameters]
+)
 def test_extreme_parameters(name):
     """Rates, steepnesses and variances far from the published ones lose nothing."""
     for parameters in FAMILIES[name].extremes:

@@ -51,9 +51,14 @@ def test_textbook_forms():
 
 
 def test_limits_are_short():
-    """sinh 5 / (2 sinh(5/2) cosh(5/2)) is printed as the 1 that it is, and a Piecewise has its two ends."""
+    """sinh 5 / (2 sinh(5/2) cosh(5/2)) is printed as the 1 that it is."""
     sigmoid = {row.symbol: row for row in rows(Sigmoid())}
     assert (sigmoid[r"\alpha_t"].at_data, sigmoid[r"\sigma_t"].at_noise) == ("1", "1")
+
+
+@pytest.mark.slow
+def test_limits_of_branches():
+    """A Piecewise has its two ends."""
     laplace = {row.symbol: row for row in rows(Laplace())}
     assert (laplace[r"\alpha_t"].at_data, laplace[r"\alpha_t"].at_noise) == ("1", "0")
     assert "NaN" not in Laplace().latex()

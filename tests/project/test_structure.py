@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import interpolants
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
     path
@@ -62,6 +64,23 @@ def test_import_is_light(package, forbidden):
     code = f"import sys, {package}; print([m for m in {forbidden!r} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_what_is_imported_later():
+    """The names that type checkers see are those that are imported when asked for, and all are public."""
+    tree = ast.parse((ROOT / "interpolants" / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {(node.module.rpartition(".")[2], alias.name) for node in block.body for alias in node.names}
+    table = {(module, name) for module, names in interpolants._LATER.items() for name in names}
+    modules = {("interpolants", module) for module, names in interpolants._LATER.items() if not names}
+    assert seen == table | modules
+    for name in interpolants.__all__:
+        assert getattr(interpolants, name) is not None
+    assert set(interpolants.__all__) <= set(dir(interpolants))
+    with pytest.raises(AttributeError, match="has no attribute 'lipshitz'"):
+        interpolants.lipshitz  # noqa: B018
+    code = "import sys, interpolants; print([m for m in sys.modules if m.startswith('interpolants.transport')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "[]\n"
 
 
 def test_quick_start_needs_the_core_alone():

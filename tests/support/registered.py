@@ -6,7 +6,7 @@ Nothing here reads an expression of the library; the test of completeness compar
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import mpmath
 from mpmath import mpf
@@ -16,7 +16,7 @@ from tests.support.papers import FAMILIES
 from tests.support.zoo import CASES, Case
 
 with mpmath.workdps(300):
-    SPANS = {"trigflow": mpmath.pi / 2, "edm": mpf(80)}
+    SPANS = {"trigflow": mpmath.pi / 2}
 """Where a domain is not [0, 1], its end."""
 
 
@@ -33,17 +33,20 @@ def slope(function: Callable[[mpf], mpf], span: mpf) -> Callable[[mpf], mpf]:
     return derivative
 
 
-def _case(name: str) -> Case:
+def registered(name: str, parameters: dict[str, float] | None = None) -> Case:
+    """Return a family as a case, with its defaults or with parameters of one's own."""
     family, span = FAMILIES[name], SPANS.get(name, mpf(1))
+    given = {**family.defaults, **(parameters or {})}
     with mpmath.workdps(300):
-        alpha, sigma = family.formulas(**family.defaults)
+        span = mpf(repr(given["sigma_max"])) if name == "edm" else span
+        alpha, sigma = family.formulas(**given)
     with mpmath.workdps(100):
         none = mpf(10) ** -40
         exact_end = abs(alpha(span)) < none
         exact_start = abs(sigma(mpf(0))) < none and abs(alpha(mpf(0)) - 1) < none
     return Case(
         name,
-        cache(BUILT_IN[name]),
+        cache(partial(BUILT_IN[name], **(parameters or {}))),
         alpha,
         sigma,
         slope(alpha, span),
@@ -55,7 +58,7 @@ def _case(name: str) -> Case:
     )
 
 
-REGISTERED = [_case(name) for name in FAMILIES]
+REGISTERED = [registered(name) for name in FAMILIES]
 ALL = [*REGISTERED, *(case for case in CASES if case.name not in FAMILIES)]
 """The schedules that ship, and the zoo's own."""
 
