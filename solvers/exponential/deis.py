@@ -65,7 +65,7 @@ class DEIS:
         if self._starts(len(state.past), start, end):
             return singlestep(problem, NOISE, self.order, start, end, x, data), after
         moved = hold(start, end, x, data)
-        if start.alpha == 0.0 or end.alpha == 0.0 or not state.past:
+        if end.alpha == 0.0 or not state.past:
             return moved, after
         ratios = [(time - t0) / (t1 - t0) for time, _ in state.past]
         moments = ratio_moments(problem, start, end, len(ratios))

@@ -46,7 +46,7 @@ def singlestep(
         form: which prediction is followed.
         order: 1, 2 or 3.
         start: the place of ``x``.
-        end: the place to reach; where h is infinite the step is DDIM's.
+        end: the place to reach, at a finite h.
         x: the state.
         data: its data prediction.
         refined: in order 2, weight the difference with :math:`\mu_1/r_1`, which meets the stiff order conditions, not
@@ -54,7 +54,7 @@ def singlestep(
     """
     moved = hold(start, end, x, data)
     h = distance(start, end)
-    if order == 1 or math.isinf(h):
+    if order == 1:
         return moved
     held = form.read(start, x, data)
 
