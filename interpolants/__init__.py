@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # the same names as in _LATER
     from interpolants.equivalence import transfer, transfer_diffusion
     from interpolants.grids import cosine_optimal, optimal_grid
     from interpolants.laws import Law, sampler_law
+    from interpolants.noise_levels import align_your_steps, karras, log_snr_uniform, timestep_strides
     from interpolants.objective import Objective
     from interpolants.terminal import zero_terminal_snr
     from interpolants.transport import (
@@ -61,6 +62,7 @@ _LATER = {
     "equivalence": ("transfer", "transfer_diffusion"),
     "grids": ("cosine_optimal", "optimal_grid"),
     "laws": ("Law", "sampler_law"),
+    "noise_levels": ("align_your_steps", "karras", "log_snr_uniform", "timestep_strides"),
     "objective": ("Objective",),
     "terminal": ("zero_terminal_snr",),
     "times": (),
@@ -107,6 +109,7 @@ __all__ = [
     "TwoSidedPath",
     "VPrediction",
     "Velocity",
+    "align_your_steps",
     "bures",
     "certify",
     "convert",
@@ -117,9 +120,11 @@ __all__ = [
     "error_constant",
     "excess_loss",
     "forward_sde",
+    "karras",
     "kinetic_gap",
     "kl_bound",
     "lipschitz",
+    "log_snr_uniform",
     "normalised_path_energy",
     "optimal_grid",
     "path_length",
@@ -133,6 +138,7 @@ __all__ = [
     "t",
     "time_shift",
     "times",
+    "timestep_strides",
     "transfer",
     "transfer_diffusion",
     "transport_cost",

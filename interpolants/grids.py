@@ -59,7 +59,7 @@ def cosine_optimal(
     Raises:
         ValueError: n < 1, c that is not a positive number, a start that is not after the stop.
     """
-    count, (first, last) = check_count("n: the number of steps", n), _ends(schedule, start, stop)
+    count, (first, last) = check_count("n: the number of steps", n), ends(schedule, start, stop)
     if not 0.0 < variance < math.inf:
         raise ValueError(explain("variance: a positive number", repr(variance), "pass an eigenvalue of the covariance"))
     chart = _Chart(schedule, math.sqrt(variance), first, last)
@@ -122,13 +122,13 @@ def optimal_grid(
         return law.kl() if objective == "kl" else law.wasserstein2() ** 2
 
     if initial is None:
-        first, last = _ends(path.schedule, start, stop)
-        candidates = [uniform(count, first, last), *_uniform_in_log_snr(path.schedule, count, first, last)]
+        first, last = ends(path.schedule, start, stop)
+        candidates = [uniform(count, first, last), *uniform_in_log_snr(path.schedule, count, first, last)]
         for c in (float(values[0]), mean, float(values[-1])):
             candidates.append(cosine_optimal(path.schedule, count, c, start=first, stop=last))
     else:
         candidates = [_expect_steps(check_grid(initial), count)]
-        first, last = _ends(path.schedule, float(candidates[0][0]), float(candidates[0][-1]))
+        first, last = ends(path.schedule, float(candidates[0][0]), float(candidates[0][-1]))
     best = min(candidates, key=loss)
     if not math.isfinite(loss(best)):
         remedy = 'take more steps, or objective="w2": a single step may lose all variance'
@@ -192,7 +192,8 @@ def _descend(chart: _Chart, loss: Callable[[Grid], float], best: Grid) -> Grid:
     return better if loss(better) < loss(best) else best
 
 
-def _ends(schedule: Schedule, start: float | None, stop: float | None) -> tuple[float, float]:
+def ends(schedule: Schedule, start: float | None, stop: float | None) -> tuple[float, float]:
+    """Return the first and the last time of a grid, the ends of the domain where they are absent."""
     lo, hi = schedule.domain
     first, last = hi if start is None else float(start), lo if stop is None else float(stop)
     if not lo <= last < first <= hi:
@@ -201,7 +202,7 @@ def _ends(schedule: Schedule, start: float | None, stop: float | None) -> tuple[
     return first, last
 
 
-def _uniform_in_log_snr(schedule: Schedule, n: int, first: float, last: float) -> list[Grid]:
+def uniform_in_log_snr(schedule: Schedule, n: int, first: float, last: float) -> list[Grid]:
     """Return the grid uniform in log-SNR, or none where it is infinite at an end."""
     poles = schedule.quantity("log_snr").poles
     if first in poles or last in poles:

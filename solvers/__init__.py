@@ -13,8 +13,21 @@ nothing heavier.
 
 from solvers.denoising import Denoising
 from solvers.errors import NonFiniteError, PoleError
-from solvers.exponential import DDIM, Ancestral, ExponentialEulerMaruyama
-from solvers.grid import uniform
+from solvers.exponential import (
+    DDIM,
+    DEIS,
+    RES,
+    Ancestral,
+    DPMSolver,
+    DPMSolverPP,
+    EDMHeun,
+    ExponentialEulerMaruyama,
+    Preconditioned,
+    UniPC,
+)
+from solvers.grid import equidistributed, power, uniform
+from solvers.local_error import local_errors
+from solvers.multistep import AdamsBashforth
 from solvers.problem import ODE, SDE, Pole
 from solvers.runge_kutta import RK4, Euler, Heun, Midpoint
 from solvers.solve import Solution, solve, steps
@@ -22,11 +35,17 @@ from solvers.stochastic import EulerMaruyama, StochasticHeun
 
 __all__ = [
     "DDIM",
+    "DEIS",
     "ODE",
+    "RES",
     "RK4",
     "SDE",
+    "AdamsBashforth",
     "Ancestral",
+    "DPMSolver",
+    "DPMSolverPP",
     "Denoising",
+    "EDMHeun",
     "Euler",
     "EulerMaruyama",
     "ExponentialEulerMaruyama",
@@ -35,8 +54,13 @@ __all__ = [
     "NonFiniteError",
     "Pole",
     "PoleError",
+    "Preconditioned",
     "Solution",
     "StochasticHeun",
+    "UniPC",
+    "equidistributed",
+    "local_errors",
+    "power",
     "solve",
     "steps",
     "uniform",

@@ -79,7 +79,7 @@ def check_poles(problem: Problem, times: Sequence[float], method: Method) -> Non
     if not problem.poles:
         return
     poles = {float(pole.time): pole for pole in problem.poles}
-    for index, time in evaluation_times(method, times):
+    for index, time in evaluation_times(method, times, problem):
         if time in poles:
             raise PoleError(_describe(poles[time], times, index, method))
 

@@ -24,6 +24,16 @@ def closest(name: str, choices: Iterable[str]) -> str:
     return ", ".join(repr(choice) for choice in (near or names))
 
 
+def expect_order(order: object, orders: tuple[int, ...], name: str) -> None:
+    """Refuse an order that a method does not have."""
+    wanted = f"order: one of {', '.join(map(str, orders))} for {name}"
+    remedy = f"pass order={orders[-1]}"
+    if isinstance(order, bool) or not isinstance(order, int):
+        raise TypeError(explain(wanted, f"{type(order).__name__} {order!r:.40}", remedy))
+    if order not in orders:
+        raise ValueError(explain(wanted, repr(order), remedy))
+
+
 class PoleError(ValueError):
     """A method would evaluate the problem at one of its poles."""
 

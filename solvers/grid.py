@@ -38,6 +38,71 @@ def uniform(n: int, start: float = 1.0, stop: float = 0.0) -> Grid:
     return check_grid(ts)
 
 
+def power(n: int, exponent: float = 2.0, start: float = 1.0, stop: float = 0.0) -> Grid:
+    r"""Return n steps that are equal in :math:`t^{1/p}`.
+
+    .. math:: t_k = \Bigl(\frac{(n - k)\,\mathrm{start}^{1/p} + k\,\mathrm{stop}^{1/p}}{n}\Bigr)^p
+
+    p = 1 is :func:`uniform`; p = 2, the default, is the quadratic grid of DDIM, with its short steps near 0.
+
+    >>> from solvers import power
+    >>> power(4).tolist()
+    [1.0, 0.5625, 0.25, 0.0625, 0.0]
+
+    Args:
+        n: number of steps, at least 1.
+        exponent: p > 0.
+        start: first time, at least 0; noise by default.
+        stop: last time, at least 0; data by default.
+
+    Returns:
+        n + 1 times; the two ends are the arguments themselves.
+
+    References: Song, Meng & Ermon (2021), arXiv 2010.02502, appendix D.2.
+    """
+    n = check_count("n: the number of steps", n)
+    start, stop = host_times((start, stop))
+    if not 0.0 < exponent < math.inf:
+        raise ValueError(explain("exponent: a positive number", repr(exponent), "pass 2 for the quadratic grid"))
+    if min(start, stop) < 0.0:
+        wanted = "times that are not negative, for they are raised to a power"
+        raise ValueError(explain(wanted, f"{start!r} and {stop!r}", "shift the grid, or take uniform(n)"))
+    ts = uniform(n, start ** (1.0 / exponent), stop ** (1.0 / exponent)) ** exponent
+    ts[0], ts[-1] = start, stop
+    return check_grid(ts)
+
+
+def equidistributed(n: int, ts: Any, errors: Any, order: int) -> Grid:
+    r"""Return n steps on which a method of the given order makes equal local errors, from errors on another grid.
+
+    A step of length h errs by :math:`c(t)\,h^{p+1}`. From the error :math:`e_k` of step k of ``ts`` the rate is
+    :math:`c^{1/(p+1)} = e_k^{1/(p+1)}/h_k`, and its integral over every new step is the same.
+
+    Args:
+        n: number of steps, at least 1.
+        ts: the grid on which errors are known, m + 1 times.
+        errors: the local error of each of its m steps, not negative and not all zero: measured by
+            :func:`local_errors`, or predicted by something that was trained.
+        order: p, the order of the method.
+
+    Returns:
+        n + 1 times with the ends of ``ts``.
+
+    References: de Boor (1973), Good approximation by splines with variable knots; Ascher, Mattheij & Russell (1995),
+    Numerical Solution of Boundary Value Problems for ODEs, §9.1.
+    """
+    n, order, known = check_count("n: the number of steps", n), check_count("order", order), check_grid(ts)
+    values = np.asarray(errors, dtype=np.float64)
+    if values.shape != (len(known) - 1,) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        wanted = f"errors: {len(known) - 1} numbers, finite, not negative and not all zero"
+        raise ValueError(explain(wanted, f"{values!r:.80}", "pass one error per step: local_errors(problem, …)"))
+    rates = (values / values.max()) ** (1.0 / (order + 1))
+    reached = np.concatenate([[0.0], np.cumsum(rates)])
+    grid = np.interp(np.linspace(0.0, reached[-1], n + 1), reached, known)
+    grid[0], grid[-1] = known[0], known[-1]
+    return check_grid(grid)
+
+
 def check_count(name: str, n: object) -> int:
     """Return a count of at least one as an int."""
     if isinstance(n, bool) or not hasattr(n, "__index__"):

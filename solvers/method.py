@@ -18,7 +18,9 @@ class Method(Protocol):
 
     The attributes are read-only here so that a method may state them once for its class or, where they depend on an
     argument such as ``order=``, once per instance. A method for SDEs states ``weak_order`` and ``strong_order`` (for
-    additive noise) as well; its ``order`` is the weak one.
+    additive noise) as well; its ``order`` is the weak one. A method whose steps do not all evaluate at the same
+    fractions of their time states ``visits(problem, times)``, the times of evaluation of each step; its
+    ``evaluations`` and ``nodes`` are then those of a step that is neither a start nor an end.
     """
 
     @property
@@ -48,8 +50,13 @@ class Method(Protocol):
         """Go from ``x`` at t0 to t1; ``noise(t0, t1)`` is a Wiener increment of variance :math:`|t_1 - t_0|`."""
 
 
-def evaluation_times(method: Method, times: Sequence[float]) -> Iterator[tuple[int, float]]:
+def evaluation_times(method: Method, times: Sequence[float], problem: Any) -> Iterator[tuple[int, float]]:
     """Yield (index of the step, time) for each evaluation of a solve, with the rounding of the methods themselves."""
+    visits = getattr(method, "visits", None)
+    if visits is not None:
+        for k, visited in enumerate(visits(problem, list(times))):
+            yield from ((k, time) for time in visited)
+        return
     for k in range(len(times) - 1):
         t0, t1 = times[k], times[k + 1]
         for node in method.nodes:

@@ -2,6 +2,24 @@
 
 from solvers.exponential.ancestral import Ancestral
 from solvers.exponential.ddim import DDIM
+from solvers.exponential.deis import DEIS
+from solvers.exponential.dpm_solver import DPMSolver
+from solvers.exponential.dpm_solver_pp import DPMSolverPP
+from solvers.exponential.edm_heun import EDMHeun
 from solvers.exponential.exponential_euler_maruyama import ExponentialEulerMaruyama
+from solvers.exponential.preconditioned import Preconditioned
+from solvers.exponential.res import RES
+from solvers.exponential.unipc import UniPC
 
-__all__ = ["DDIM", "Ancestral", "ExponentialEulerMaruyama"]
+__all__ = [
+    "DDIM",
+    "DEIS",
+    "RES",
+    "Ancestral",
+    "DPMSolver",
+    "DPMSolverPP",
+    "EDMHeun",
+    "ExponentialEulerMaruyama",
+    "Preconditioned",
+    "UniPC",
+]

@@ -2,21 +2,50 @@
 
 from solvers import (
     DDIM,
+    DEIS,
+    RES,
     RK4,
+    AdamsBashforth,
     Ancestral,
+    DPMSolver,
+    DPMSolverPP,
+    EDMHeun,
     Euler,
     EulerMaruyama,
     ExponentialEulerMaruyama,
     Heun,
     Midpoint,
+    Preconditioned,
     StochasticHeun,
+    UniPC,
 )
 
-DETERMINISTIC = [Euler(), Midpoint(), Heun(), RK4()]
+DETERMINISTIC = [Euler(), Midpoint(), Heun(), RK4(), *(AdamsBashforth(order) for order in (1, 2, 3, 4))]
 STOCHASTIC = [EulerMaruyama(), StochasticHeun()]
 METHODS = [*DETERMINISTIC, *STOCHASTIC]
-DENOISING = [DDIM(), ExponentialEulerMaruyama(), Ancestral()]
+SINGLESTEP = [
+    *(kind(order, "singlestep") for kind in (DPMSolver, DPMSolverPP) for order in (1, 2, 3)),
+    RES(),
+    EDMHeun(),
+]
+MULTISTEP = [
+    *(kind(order, "multistep") for kind in (DPMSolver, DPMSolverPP) for order in (2, 3)),
+    RES(2, "multistep"),
+    *(DEIS(order) for order in (1, 2, 3)),
+    *(UniPC(order) for order in (2, 3, 4)),
+    *(UniPC(order, corrector=False) for order in (1, 2, 3)),
+]
+PRECONDITIONED = [Preconditioned(inner, 0.3, 0.7) for inner in (DDIM(), DPMSolverPP(3), UniPC(3))]
+EXPONENTIAL = [DDIM(), *SINGLESTEP, *MULTISTEP, *PRECONDITIONED]
+DENOISING = [ExponentialEulerMaruyama(), Ancestral(), *EXPONENTIAL]
 
 
 def name(method: object) -> str:
-    return type(method).__name__
+    """Return the class, and the order, variant or method inside where the class has several."""
+    parts = [type(method).__name__]
+    for part in ("order", "variant", "corrector"):
+        if part in getattr(method, "__dataclass_fields__", {}):
+            parts.append(str(getattr(method, part)))
+    if isinstance(method, Preconditioned):
+        parts.append(name(method.method))
+    return "-".join(parts)

@@ -33,8 +33,9 @@ levels = st.floats(1e-3, 1.0)
 def problem(data=None, clock=lambda t, s: 0.0, **parts):
     """Return a problem of the path (1 − t, t)."""
     data = data or (lambda time, x: 0.3 * x - 0.2)
-    pieces = {"alpha": lambda t: 1.0 - t, "sigma": lambda t: t, "log_snr": math.log, "time_of_log_snr": math.exp}
-    return Denoising(data, **(pieces | {"clock": clock} | parts))
+    pieces = {"alpha": lambda t: 1.0 - t, "sigma": lambda t: t, "clock": clock}
+    pieces |= {"log_snr": lambda t: 2 * math.log(1 / t - 1), "time_of_log_snr": lambda L: 1 / (1 + math.exp(L / 2))}
+    return Denoising(data, **(pieces | parts))
 
 
 class Unit:
@@ -110,7 +111,7 @@ def test_from_no_signal_to_no_noise(method):
     assert list(factors(method, [0.0, 1.0], [1.0, 0.0], math.inf)) == [0.0, 1.0, 0.0]
 
 
-@pytest.mark.parametrize("method", [*DENOISING, Ancestral(eta=0.4)], ids=["ddim", "w", "ancestral", "eta"])
+@pytest.mark.parametrize("method", [*DENOISING[:3], Ancestral(eta=0.4)], ids=["w", "ancestral", "ddim", "eta"])
 def test_a_point_is_reached(method):
     """With x̂ = y everywhere the last state is y, from any start and grid."""
     point = np.array([[0.7, -1.3]])

@@ -2,17 +2,17 @@
 
 import inspect
 import math
-import sys
 import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from solver_methods import DENOISING, DETERMINISTIC, METHODS, name
+from solver_methods import DENOISING, DETERMINISTIC, EXPONENTIAL, METHODS, name
 
 import solvers
 from solvers import ODE, SDE, Denoising, solve, steps, uniform
+from solvers.method import evaluation_times
 
 every_method = pytest.mark.parametrize("method", [*METHODS, *DENOISING], ids=name)
 
@@ -28,7 +28,10 @@ def schedule(time):
 def problem_for(method, field=drift, coefficient=schedule):
     if method in DENOISING:
         clock = (lambda t, s: t - s) if method.reads_clock else (lambda t, s: 0.0)
-        return Denoising(field, coefficient, lambda time: time * coefficient(time), math.log, math.exp, clock)
+        sigma = lambda time: time * coefficient(time)  # noqa: E731
+        return Denoising(
+            field, coefficient, sigma, lambda time: -2.0 * math.log(time), lambda L: math.exp(-L / 2), clock
+        )
     return SDE(field, coefficient) if method.stochastic else ODE(field)
 
 
@@ -113,32 +116,36 @@ def test_same_seed_same_result(method):
     assert np.array_equal(first, other) is not method.stochastic
 
 
-@pytest.mark.parametrize("method", DETERMINISTIC, ids=name)
+@pytest.mark.parametrize("method", [*DETERMINISTIC, *EXPONENTIAL], ids=name)
 def test_rows_do_not_know_each_other(method):
     """A row solved alone is the row solved in a batch, to the last bit."""
-    together = solve(ODE(drift), start(), uniform(9), method).x
+    problem = problem_for(method)
+    together = solve(problem, start(), uniform(9), method).x
     for k, row in enumerate(start()):
-        np.testing.assert_array_equal(solve(ODE(drift), row[None], uniform(9), method).x[0], together[k])
+        np.testing.assert_array_equal(solve(problem, row[None], uniform(9), method).x[0], together[k])
 
 
 @every_method
 @pytest.mark.parametrize("n", [1, 2, 11])
 def test_evaluations_are_counted(method, n):
-    """nfe is the number of calls the field really had: the stated evaluations times the steps."""
+    """nfe is the number of calls the field really had, and that of the times at which the method says it evaluates."""
     calls = []
 
     def field(time, x):
         calls.append(time)
         return drift(time, x)
 
-    solution = solve(problem_for(method, field), start(), uniform(n), method, rng=generator())
-    assert solution.nfe == len(calls) == method.evaluations * n
+    problem = problem_for(method, field)
+    solution = solve(problem, start(), uniform(n), method, rng=generator())
+    stated = list(evaluation_times(method, uniform(n).tolist(), problem))
+    assert solution.nfe == len(calls) == len(stated)
+    assert hasattr(method, "visits") or solution.nfe == method.evaluations * n
     assert len(method.nodes) == method.evaluations
 
 
 @every_method
 def test_nodes_are_where_it_evaluates(method):
-    """The times of the calls are the stated nodes of each step, exactly, and are Python floats."""
+    """The times of the calls are those that the method states for each step, exactly, and are Python floats."""
     calls = []
 
     def field(time, x):
@@ -146,12 +153,20 @@ def test_nodes_are_where_it_evaluates(method):
         return drift(time, x)
 
     ts = [1.0, 0.7, 0.61, 0.1, 1e-3]
-    solve(problem_for(method, field), start(), ts, method, rng=generator())
+    problem = problem_for(method, field)
+    solve(problem, start(), ts, method, rng=generator())
+    if hasattr(method, "visits"):
+        assert calls == [time for visited in method.visits(problem, ts) for time in visited]
+    else:
+        assert calls == at_nodes(method, ts)
+    assert {type(time) for time in calls} == {float}
+
+
+def at_nodes(method, ts):
     ends = {0.0: lambda t0, t1: t0, 1.0: lambda t0, t1: t1}
     between = {node: (lambda t0, t1, c=node: t0 + c * (t1 - t0)) for node in method.nodes}
     places = [{**between, **ends}[node] for node in method.nodes]
-    assert calls == [place(t0, t1) for t0, t1 in pairwise(ts) for place in places]
-    assert {type(time) for time in calls} == {float}
+    return [place(t0, t1) for t0, t1 in pairwise(ts) for place in places]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=name)
@@ -165,7 +180,8 @@ def test_diffusion_is_asked_at_the_nodes_only(method):
 
     problem = SDE(drift, diffusion) if method.stochastic else ODE(drift)
     solve(problem, start(), [1.0, 0.5], method, rng=generator())
-    assert set(asked) <= {1.0 - 0.5 * node for node in method.nodes}
+    stated = {time for _, time in evaluation_times(method, [1.0, 0.5], problem)}
+    assert set(asked) <= stated
     assert bool(asked) is method.stochastic
 
 
@@ -258,25 +274,6 @@ def test_gradients_pass_through():
     solution = solve(ODE(lambda time, x: -x), x, uniform(10, 0.0, 1.0), solvers.Euler())
     (gradient,) = torch.autograd.grad(solution.x.sum(), x)
     assert abs(float(gradient) - 0.9**10) < 1e-14
-
-
-def test_progress_writes_to_stderr_only(capsys):
-    """A bar appears on stderr when asked for, nothing without, and the result is the same."""
-    problem, x = ODE(drift), start()
-    quiet = solve(problem, x, uniform(5), solvers.Heun())
-    silent = capsys.readouterr()
-    shown = solve(problem, x, uniform(5), solvers.Heun(), progress=True)
-    loud = capsys.readouterr()
-    assert silent.err == silent.out == loud.out == ""
-    assert "5/5" in loud.err
-    np.testing.assert_array_equal(quiet.x, shown.x)
-
-
-def test_progress_without_tqdm(capsys, monkeypatch):
-    """Where tqdm is missing a line of text takes its place."""
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    solve(ODE(drift), start(), uniform(5), solvers.Heun(), progress=True)
-    assert capsys.readouterr().err.endswith("step 5 of 5\n")
 
 
 @pytest.mark.parametrize("method", DETERMINISTIC, ids=name)

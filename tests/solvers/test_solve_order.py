@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from solver_methods import DETERMINISTIC, STOCHASTIC, name
 
-from solvers import ODE, SDE, solve, steps, uniform
+from solvers import ODE, SDE, AdamsBashforth, solve, steps, uniform
 from tests.support.fields import FIELDS, LINEAR_SDES, slope
 
 # Five grids, four halvings, each fine enough for the leading term and coarse enough for double precision.
-COARSEST = {1: 160, 2: 40, 4: 20}
+COARSEST = {1: 160, 2: 40, 3: 40, 4: 20}
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
@@ -16,7 +16,9 @@ COARSEST = {1: 160, 2: 40, 4: 20}
 def test_order_of_deterministic_methods(method, field):
     """The error at the end falls with the power of the step that the method states, within 0.1."""
     exact = field.exact()
-    counts = [COARSEST[method.order] * 2**k for k in range(5)]
+    # The error of many-step extrapolation has a larger second term: its grids begin finer.
+    coarsest = COARSEST[method.order] * (8 if method == AdamsBashforth(4) else 1)
+    counts = [coarsest * 2**k for k in range(5)]
     errors = []
     for n in counts:
         found = solve(ODE(field.drift), field.x0, uniform(n, field.start, field.stop), method).x

@@ -1,0 +1,57 @@
+r"""A time of a denoising problem with its numbers, and the times between two of them.
+
+Exponential methods of higher order run in :math:`\lambda = \log(\alpha/\sigma)`, half of the log-SNR, in which
+:math:`\tfrac{d}{d\lambda}(x/\sigma) = e^\lambda\hat x` and :math:`\tfrac{d}{d\lambda}(x/\alpha) = -e^{-\lambda}
+\hat\varepsilon`. It is infinite where α or σ vanishes: no polynomial in λ reaches there, and a step from or to such a
+time is one of :class:`solvers.DDIM`, the limit that every method shares.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from solvers.denoising import Denoising
+from solvers.errors import explain
+from solvers.exponential.transition import Transition
+
+
+class Place(NamedTuple):
+    """A time, with α, σ and λ."""
+
+    time: float
+    alpha: float
+    sigma: float
+    half_log_snr: float
+
+    def to(self, other: Place) -> Transition:
+        """Return the numbers of the step to ``other``."""
+        return Transition(self.alpha, self.sigma, other.alpha, other.sigma)
+
+
+def place(problem: Denoising, time: float) -> Place:
+    """Return the place of a time. λ is a difference of logarithms: accurate to an ulp of the larger of them."""
+    alpha, sigma = float(problem.alpha(time)), float(problem.sigma(time))
+    if sigma == 0.0:
+        return Place(time, alpha, sigma, math.inf)
+    return Place(time, alpha, sigma, math.log(alpha) - math.log(sigma) if alpha else -math.inf)
+
+
+def distance(start: Place, end: Place) -> float:
+    """Return h = λ_end − λ_start; infinite where one of them is."""
+    return end.half_log_snr - start.half_log_snr
+
+
+def between(problem: Denoising, start: Place, end: Place, fraction: float) -> Place:
+    """Return the place at a fraction of the step in λ.
+
+    Raises:
+        ValueError: the problem's ``time_of_log_snr`` leads out of the step, so it is not the inverse it should be.
+    """
+    middle = start.half_log_snr + fraction * distance(start, end)
+    time = float(problem.time_of_log_snr(2.0 * middle))
+    if not min(start.time, end.time) <= time <= max(start.time, end.time):
+        wanted = f"time_of_log_snr: a time between {start.time!r} and {end.time!r} for a log-SNR between theirs"
+        remedy = "give the problem the inverse of log(alpha**2 / sigma**2)"
+        raise ValueError(explain(wanted, f"{time!r} for {2.0 * middle!r}", remedy))
+    return place(problem, time)
