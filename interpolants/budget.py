@@ -4,6 +4,9 @@ The work runs in the caller's own thread, whichever that is. One other thread, s
 budget is spent and then raises an exception inside the worker (``PyThreadState_SetAsyncExc``), again and again until
 the block has been left, for code that swallows it. Nothing is raised once :func:`within` has returned.
 
+A budget is of processor time, where the system counts that of a thread, so that a busy machine finds what an idle one
+does.
+
 Only single calls into compiled code are made where an outer budget may interrupt the bookkeeping of an inner one: they
 either happen or do not.
 """
@@ -17,8 +20,10 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from solvers.errors import explain
@@ -33,6 +38,9 @@ AGAIN = 0.05
 SOON = 0.001
 """Seconds until a thread that was cleaning up is looked at again."""
 
+PATIENCE = 8
+"""Where the worker gets little processor time: how many times its budget it may take on the clock of the wall."""
+
 
 class _Stop(BaseException):
     """Raised inside the work; not an Exception, so that ``except Exception`` does not stop it."""
@@ -42,9 +50,18 @@ class _Budget:
     """The deadline of one block, in one thread."""
 
     def __init__(self, seconds: float):
-        self.deadline = time.monotonic() + seconds
         self.expired = self.left = False
         self.worker = ctypes.c_ulong(threading.get_ident())
+        self.spent = _processor_time(self.worker.value)
+        self.end = self.spent() + seconds
+        self.deadline = time.monotonic() + seconds
+        self.last = self.deadline + (PATIENCE - 1) * seconds
+
+    def left_to_spend(self, now: float) -> float:
+        """Return the seconds of processor time that the work still has; none when its time on the wall is over."""
+        with suppress(OSError):  # a clock of the parent process
+            return 0.0 if now >= self.last else self.end - self.spent()
+        return 0.0
 
     def settle(self) -> None:
         """Close the budget, wait until nothing more can be raised for it, withdraw what has not been delivered."""
@@ -68,6 +85,13 @@ _raising = threading.Lock()
 """Held by the watchman while it decides and raises."""
 
 
+def _processor_time(worker: int) -> Callable[[], float]:
+    """Return a clock of the processor time of a thread, and where there is none that of the wall."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return time.monotonic
+    return partial(time.clock_gettime, time.pthread_getcpuclockid(worker))
+
+
 def _after_fork() -> None:
     """In the child only the forking thread lives on, and a lock that another one held stays locked for ever."""
     global _watchman, _hiring, _bell, _raising
@@ -88,8 +112,9 @@ def _watch() -> None:
             now = time.monotonic()
             for budget in tuple(_open):
                 if now >= budget.deadline and not budget.left:
-                    if _in_clean_up(budget.worker.value):
-                        budget.deadline = now + SOON
+                    rest = 0.0 if budget.expired else budget.left_to_spend(now)
+                    if rest > 0 or _in_clean_up(budget.worker.value):
+                        budget.deadline = now + max(rest, SOON)
                         continue
                     budget.expired, budget.deadline = True, now + AGAIN
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(budget.worker, ctypes.py_object(_Stop))
@@ -100,7 +125,8 @@ def _in_clean_up(worker: int) -> bool:
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     frame = sys._current_frames().get(worker)
     while frame is not None:
-        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+        code = frame.f_code
+        if code in callbacks or code.co_name == "__del__" or code.co_filename == weakref.__file__:
             return True
         frame = frame.f_back
     return False
@@ -124,7 +150,7 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     can be interrupted; a single call into compiled code runs to its end first.
 
     Args:
-        seconds: the budget, > 0 and finite.
+        seconds: the budget, > 0 and finite: processor time of the calling thread, where the system counts it.
         work: a function without arguments that starts no threads and is safe to abandon at any point.
 
     Raises:

@@ -97,6 +97,8 @@ def _search(exact: Exact, floor: float, audit: int) -> tuple[Draft, float]:
             break
         exact.refine(points[np.argsort(errors)[-16:]])
         best, error = _at_probes(exact, floor, patient)
+    if np.isinf(error) and exact.bounded and not patient:  # better late than never
+        best, error = _at_probes(exact, floor, True)
     if np.isinf(error) and exact.bounded:
         remedy = "simplify the expression, or write it without the singularity at the end of its domain"
         received = str(exact.expression)

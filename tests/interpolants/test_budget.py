@@ -5,6 +5,7 @@ import random
 import sys
 import threading
 import time
+import weakref
 
 import mpmath
 import pytest
@@ -225,3 +226,46 @@ def test_a_budget_is_positive_and_finite(seconds):
     """Anything else is a ValueError in three parts."""
     with pytest.raises(ValueError, match=r"expected a budget in seconds, > 0 and finite; received .*; remedy: "):
         within(seconds, hang)
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system counts no time of threads")
+def test_waiting_is_not_working():
+    """A thread that another program keeps from working has used nothing of its budget, within reason."""
+
+    def kept_waiting():
+        time.sleep(0.3)
+        return 7
+
+    def for_ever():
+        while True:
+            time.sleep(0.01)
+
+    assert within(0.1, kept_waiting) == 7
+    assert 0.3 < seconds_of(lambda: within(0.1, for_ever)) < 3
+
+
+def test_no_exception_inside_a_finalizer():
+    """Where Python could only print it, as in a callback of a weak reference, the exception waits."""
+    begun, ended = [], []
+
+    def busy(seconds):
+        start = time.thread_time()
+        while time.thread_time() < start + seconds:
+            pass
+
+    def slow():
+        begun.append(1)
+        busy(0.05)
+        ended.append(1)
+
+    class Thing:
+        pass
+
+    def work():
+        while True:
+            weakref.finalize(Thing(), slow)  # the thing dies at once
+            busy(0.02)
+
+    for seconds in (0.04, 0.08, 0.11, 0.15, 0.18):
+        assert seconds_of(lambda seconds=seconds: within(seconds, work)) < 3
+    assert len(ended) == len(begun) >= 5
