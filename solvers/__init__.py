@@ -16,17 +16,21 @@ from solvers.errors import NonFiniteError, PoleError
 from solvers.exponential import DDIM, Ancestral, ExponentialEulerMaruyama
 from solvers.grid import uniform
 from solvers.problem import ODE, SDE, Pole
-from solvers.runge_kutta import RK4, Euler, Heun, Midpoint
+from solvers.runge_kutta import DOP853, RK4, SSPRK3, Bosh3, Dopri5, Euler, Heun, Midpoint, Ralston, Tsit5
 from solvers.solve import Solution, solve, steps
 from solvers.stochastic import EulerMaruyama, StochasticHeun
 
 __all__ = [
     "DDIM",
+    "DOP853",
     "ODE",
     "RK4",
     "SDE",
+    "SSPRK3",
     "Ancestral",
+    "Bosh3",
     "Denoising",
+    "Dopri5",
     "Euler",
     "EulerMaruyama",
     "ExponentialEulerMaruyama",
@@ -35,8 +39,10 @@ __all__ = [
     "NonFiniteError",
     "Pole",
     "PoleError",
+    "Ralston",
     "Solution",
     "StochasticHeun",
+    "Tsit5",
     "solve",
     "steps",
     "uniform",

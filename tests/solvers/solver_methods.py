@@ -2,17 +2,24 @@
 
 from solvers import (
     DDIM,
+    DOP853,
     RK4,
+    SSPRK3,
     Ancestral,
+    Bosh3,
+    Dopri5,
     Euler,
     EulerMaruyama,
     ExponentialEulerMaruyama,
     Heun,
     Midpoint,
+    Ralston,
     StochasticHeun,
+    Tsit5,
 )
 
-DETERMINISTIC = [Euler(), Midpoint(), Heun(), RK4()]
+ADAPTABLE = [Bosh3(), Dopri5(), Tsit5(), DOP853()]
+DETERMINISTIC = [Euler(), Midpoint(), Heun(), Ralston(), RK4(), SSPRK3(), *ADAPTABLE]
 STOCHASTIC = [EulerMaruyama(), StochasticHeun()]
 METHODS = [*DETERMINISTIC, *STOCHASTIC]
 DENOISING = [DDIM(), ExponentialEulerMaruyama(), Ancestral()]
