@@ -11,13 +11,15 @@ t = 0 is data and t = 1 is noise; ``uniform(n)`` goes from noise to data. Import
 nothing heavier.
 """
 
+from solvers.adaptive import Adaptive, AdaptiveSolution, Event, Occurrence
 from solvers.denoising import Denoising
 from solvers.errors import NonFiniteError, PoleError
 from solvers.exponential import DDIM, Ancestral, ExponentialEulerMaruyama
 from solvers.grid import uniform
 from solvers.problem import ODE, SDE, Pole
 from solvers.runge_kutta import DOP853, RK4, SSPRK3, Bosh3, Dopri5, Euler, Heun, Midpoint, Ralston, Tsit5
-from solvers.solve import Solution, solve, steps
+from solvers.solution import Solution
+from solvers.solve import solve, steps
 from solvers.stochastic import EulerMaruyama, StochasticHeun
 
 __all__ = [
@@ -27,16 +29,20 @@ __all__ = [
     "RK4",
     "SDE",
     "SSPRK3",
+    "Adaptive",
+    "AdaptiveSolution",
     "Ancestral",
     "Bosh3",
     "Denoising",
     "Dopri5",
     "Euler",
     "EulerMaruyama",
+    "Event",
     "ExponentialEulerMaruyama",
     "Heun",
     "Midpoint",
     "NonFiniteError",
+    "Occurrence",
     "Pole",
     "PoleError",
     "Ralston",

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import accumulate
 from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 Row: TypeAlias = tuple[Fraction, ...]
 Term: TypeAlias = tuple[float, int, tuple[int, ...]]
 Stage: TypeAlias = tuple[float, tuple[Term, ...]]
-
-ONE = Fraction(1)
 
 
 def fractions(text: str) -> Row:
@@ -73,12 +73,15 @@ class Tableau:
     extra_stages: tuple[Stage, ...] = field(init=False, repr=False)
     step: tuple[Term, ...] = field(init=False, repr=False)
     estimates: tuple[tuple[Term, ...], ...] = field(init=False, repr=False)
+    polynomials: NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         nodes = self.c or (Fraction(0), *(sum(row, Fraction(0)) for row in self.a))
+        dense = self.dense or hermite(self.b)
         derived = {
             "c": nodes,
-            "dense": self.dense or hermite(self.b),
+            "dense": dense,
+            "polynomials": np.array([[float(coefficient) for coefficient in row] for row in dense]),
             "stages": tuple((float(node), terms(row)) for node, row in zip(nodes[1:], self.a)),
             "extra_stages": tuple((float(node), terms(row)) for node, row in zip(self.extra_c, self.extra)),
             "step": terms(self.b),
@@ -127,8 +130,11 @@ def hermite(b: Row, bumps: tuple[Row, ...] = (), size: int = 0) -> tuple[Row, ..
         size: the number of slopes; s + 1 if absent.
     """
     last = len(b)
-    falling, rising = (ONE, -ONE), (Fraction(0), ONE)
-    shapes = list(accumulate([falling, rising, falling, rising, falling, rising], multiply, initial=rising))
+    falling: Row = (Fraction(1), Fraction(-1))
+    rising: Row = (Fraction(0), Fraction(1))
+    shapes = [rising]
+    for shape in (falling, rising) * 3:
+        shapes.append(multiply(shapes[-1], shape))
     polynomials = []
     for i in range(max(size, last + 1)):
         weight = b[i] if i < last else Fraction(0)
