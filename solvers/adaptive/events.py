@@ -42,9 +42,11 @@ class Watch:
             numbers = self.lanes.answers(value, x)
         except (TypeError, ValueError):
             numbers = np.empty(0)
-        if numbers.shape != t.shape:
-            shape = f"of shape {t.shape}, one for each row" if self.per_sample else "for the whole state"
-            wanted = f"event(time, x): {'numbers' if self.per_sample else 'one number'} {shape}"
+        if numbers.shape != t.shape or np.isnan(numbers).any():
+            shape = (
+                f"numbers of shape {t.shape}, one for each row" if self.per_sample else "one number for the whole state"
+            )
+            wanted = f"event(time, x): {shape}, not NaN"
             raise ValueError(explain(wanted, describe(value), "reduce over the other axes, or change per_sample"))
         return numbers
 

@@ -90,8 +90,12 @@ class Trial:
 
     def dense(self, fraction: Numbers) -> Array:
         """Return the states at fractions of the step; ``prepare`` comes first."""
-        powers = fraction[:, None] ** np.arange(1, self.tableau.polynomials.shape[1] + 1)
-        weights = powers @ self.tableau.polynomials.T
+        coefficients = self.tableau.nested
+        shapes, factors = [fraction], (1.0 - fraction, fraction)
+        for degree in range(1, coefficients.shape[1]):
+            shapes.append(shapes[-1] * factors[(degree + 1) % 2])
+        # A sum and not a product of matrices, whose rounding would depend on the number of rows.
+        weights = (np.stack(shapes, axis=1)[:, None, :] * coefficients).sum(-1)
         total = None
         for weight, slope in zip((self.h[:, None] * weights).T, self.slopes):
             if weight.any():

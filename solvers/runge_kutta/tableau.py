@@ -73,7 +73,7 @@ class Tableau:
     extra_stages: tuple[Stage, ...] = field(init=False, repr=False)
     step: tuple[Term, ...] = field(init=False, repr=False)
     estimates: tuple[tuple[Term, ...], ...] = field(init=False, repr=False)
-    polynomials: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    nested: NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         nodes = self.c or (Fraction(0), *(sum(row, Fraction(0)) for row in self.a))
@@ -81,7 +81,7 @@ class Tableau:
         derived = {
             "c": nodes,
             "dense": dense,
-            "polynomials": np.array([[float(coefficient) for coefficient in row] for row in dense]),
+            "nested": np.array([[float(coefficient) for coefficient in nested(row)] for row in dense]),
             "stages": tuple((float(node), terms(row)) for node, row in zip(nodes[1:], self.a)),
             "extra_stages": tuple((float(node), terms(row)) for node, row in zip(self.extra_c, self.extra)),
             "step": terms(self.b),
@@ -117,6 +117,28 @@ def multiply(p: Row, q: Row) -> Row:
     return tuple(product)
 
 
+def shapes(count: int) -> list[Row]:
+    r"""Return θ, θ(1 − θ), θ²(1 − θ), θ²(1 − θ)², …: each the one before times 1 − θ and θ in turn."""
+    polynomials: list[Row] = [(Fraction(0), Fraction(1))]
+    for degree in range(1, count):
+        factor = (Fraction(1), Fraction(-1)) if degree % 2 else (Fraction(0), Fraction(1))
+        polynomials.append(multiply(polynomials[-1], factor))
+    return polynomials
+
+
+def nested(polynomial: Row) -> Row:
+    """Return the coefficients of ``shapes`` in a polynomial given by those of θ, θ², …
+
+    Powers of θ cancel for high degrees, shapes do not: all but the first are small, and vanish at both ends.
+    """
+    rest, found = list(polynomial), []
+    for shape in reversed(shapes(len(polynomial))):
+        coefficient = rest[-1] / shape[-1]
+        found.append(coefficient)
+        rest = [left - coefficient * part for left, part in zip(rest, shape[1:])][:-1]
+    return tuple(reversed(found))
+
+
 def hermite(b: Row, bumps: tuple[Row, ...] = (), size: int = 0) -> tuple[Row, ...]:
     r"""Return the polynomials of the interpolation that has both states and both slopes of a step.
 
@@ -130,18 +152,13 @@ def hermite(b: Row, bumps: tuple[Row, ...] = (), size: int = 0) -> tuple[Row, ..
         size: the number of slopes; s + 1 if absent.
     """
     last = len(b)
-    falling: Row = (Fraction(1), Fraction(-1))
-    rising: Row = (Fraction(0), Fraction(1))
-    shapes = [rising]
-    for shape in (falling, rising) * 3:
-        shapes.append(multiply(shapes[-1], shape))
     polynomials = []
     for i in range(max(size, last + 1)):
         weight = b[i] if i < last else Fraction(0)
         first, end = Fraction(i == 0), Fraction(i == last)
         factors = [weight, first - weight, 2 * weight - first - end, *(row[i] for row in bumps)]
-        total = [Fraction(0)] * len(shapes[len(factors) - 1])
-        for factor, shape in zip(factors, shapes):
+        total = [Fraction(0)] * (len(factors) + 1)
+        for factor, shape in zip(factors, shapes(len(factors))):
             for power, coefficient in enumerate(shape):
                 total[power] += factor * coefficient
         polynomials.append(tuple(total[1:]))
