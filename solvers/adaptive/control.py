@@ -52,7 +52,8 @@ def first_lengths(
     size, speed = lanes.norms([plain / scale, detached(slope) / scale])
     small = (size < 1e-5) | (speed < 1e-5)
     probe = np.where(small, 1e-6, 0.01 * size / np.where(small, 1.0, speed))
-    probe = np.minimum(probe, longest)
+    # A slope that is not finite has no good length: the steps shrink from the longest until they are given up.
+    probe = np.where(np.isfinite(speed), np.minimum(probe, longest), longest)
     moved = plain + lanes.factor(sign * probe, plain) * detached(slope)
     (bend,) = lanes.norms([(detached(drift(lanes.time(t + sign * probe, moved), moved)) - detached(slope)) / scale])
     largest = np.maximum(speed, bend / probe)
