@@ -26,10 +26,12 @@ def factors(error: Numbers, before: Numbers, accepted: Mask, after_refusal: Mask
         after_refusal: whether the step tried before it was refused.
         power: the power of the step in the error.
     """
-    # Smaller errors all ask for more than the largest growth.
-    bounded = np.where(np.isfinite(error), np.maximum(error, 1e-12), np.inf)
-    steady = SAFETY * bounded ** (-(INTEGRAL + PROPORTIONAL) / power) * before ** (PROPORTIONAL / power)
-    alone = SAFETY * bounded ** (-1.0 / power)
+    # The error aimed at is that of a step 0.9 times as long as the tolerance allows. Tiny errors all ask for more than
+    # the largest growth.
+    aim = SAFETY**power
+    ratio = aim / np.where(np.isfinite(error), np.maximum(error, 1e-12), np.inf)
+    steady = ratio ** ((INTEGRAL + PROPORTIONAL) / power) * (before / aim) ** (PROPORTIONAL / power)
+    alone = ratio ** (1.0 / power)
     largest = np.where(accepted & ~after_refusal, GROW, 1.0)
     return np.minimum(np.maximum(np.where(accepted, steady, alone), SHRINK), largest)
 

@@ -104,7 +104,8 @@ class _Run:
         self.before = np.where(accepted, np.maximum(error, REMEMBERED), self.before)
         self.refused = ~accepted
         self.t, self.x, self.slope, self.length = reached, x, slope, length
-        self._drop(status)
+        if status is not None:
+            self._drop(status)
 
     def _ends(self) -> tuple[Numbers, Numbers]:
         """Return the lengths of the next steps and their ends; two equal steps where one would leave a sliver."""
@@ -116,15 +117,18 @@ class _Run:
 
     def _status(
         self, accepted: Mask, stopped: Mask, reached: Numbers, length: Numbers, finite: Mask, t1: Numbers
-    ) -> np.ndarray[Any, Any]:
-        """Return why each lane ends with this step, "" where it goes on."""
+    ) -> np.ndarray[Any, Any] | None:
+        """Return why each lane ends with this step, "" where it goes on; nothing where all lanes do."""
         tried = (self.record.accepted + self.record.rejected)[self.alive]
+        arrived = accepted & (reached == self.stop)
+        if accepted.all() and not (arrived | stopped | (tried >= self.settings.max_steps)).any():
+            return None
         # Steps below the rounding of time lead nowhere. Where numbers are not finite the scale is that of the whole
         # interval, for steps towards a bad time at 0 would go on shrinking with the time itself.
         scale = np.where(finite, abs(self.t), max(abs(self.start), abs(self.stop)))
         shortest = np.maximum(self.settings.min_step, 10.0 * np.spacing(scale))
         short = ~accepted & (length < shortest)
-        reasons = [stopped, accepted & (reached == self.stop), short & ~finite, short, tried >= self.settings.max_steps]
+        reasons = [stopped, arrived, short & ~finite, short, tried >= self.settings.max_steps]
         status = np.select(reasons, ["event", "success", "non-finite", "min-step", "max-steps"], "")
         for i in np.flatnonzero(status == "non-finite"):
             sample = f" of sample {self.alive[i]}" if self.settings.per_sample else ""

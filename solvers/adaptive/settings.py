@@ -53,11 +53,13 @@ class Adaptive:
     over the whole state, or with ``per_sample=True`` over each row. A step with :math:`\epsilon \le 1` is accepted,
     with the formula of higher order (local extrapolation). The next length is
 
-    .. math:: h \cdot \min\bigl(10, \max(0.2,\ 0.9\,\epsilon_n^{-0.7/k}\,\epsilon_{n-1}^{0.4/k})\bigr),
+    .. math:: h \cdot \min\Bigl(10, \max\Bigl(0.2,\ \Bigl(\frac{s}{\epsilon_n}\Bigr)^{0.7/k}
+              \Bigl(\frac{\epsilon_{n-1}}{s}\Bigr)^{0.4/k}\Bigr)\Bigr), \qquad s = 0.9^k,
 
-    k the power of h in e: a proportional-integral controller. After a refused step it is
-    :math:`0.9\,\epsilon^{-1/k}`, between 0.2 and 1, and the step after a refusal does not grow. A trial step whose
-    numbers overflow is refused like any other. The first length follows Hairer's rule, with one more evaluation.
+    k the power of h in e: a proportional-integral controller that aims at the error s. After a refused step it is
+    :math:`(s/\epsilon)^{1/k} h`, with a factor between 0.2 and 1, and the step after a refusal does not grow. A trial
+    step whose numbers overflow is refused like any other. The first length follows Hairer's rule, with one more
+    evaluation.
 
     With ``per_sample=True`` each row of x has its own time and its own steps, so its result does not depend on the
     batch. The drift is then called with a time of shape (B',) and the B' ≤ B rows that have not finished; it must
