@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.arrays import Array
+from solvers.grid import Grid
 from solvers.solution import Solution
 
 # From the mildest to the worst: the status of a batch is the worst of its samples.
@@ -50,7 +51,7 @@ class AdaptiveSolution(Solution):
         events: the zeros found, in the order in which they were passed.
     """
 
-    time: float | NDArray[np.float64]
+    time: float | Grid
     statuses: NDArray[Any]
     accepted: NDArray[np.int64]
     rejected: NDArray[np.int64]

@@ -50,6 +50,29 @@ def test_short_problems(method, field):
     assert np.abs(found.x - field.exact()).max() < 3e-7
 
 
+@pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "per-sample"])
+def test_the_last_time_is_met_exactly(per_sample):
+    """The last step ends at the last time itself, whatever t + h would round to."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        start, stop = rng.uniform(-3.0, 3.0, 2).tolist()
+
+        found = solve(
+            ODE(lambda time, x: -x), np.ones((1, 1)), [start, stop], Adaptive(Dopri5(), per_sample=per_sample)
+        )
+        assert found.status == "success"
+        assert float(np.ravel(found.time)[0]) == stop
+
+
+@each_pair
+def test_a_slope_at_the_end_that_is_not_finite_counts(method):
+    """A step whose last slope is NaN has no estimate, also where that slope has no weight in it."""
+    slopes = [np.ones(2)] * len(method.tableau.b) + [np.array([1.0, math.nan])]
+    trial = Trial(Shared(), method.tableau, np.zeros(1), np.ones(1), np.ones(2), slopes)
+    trial.x1 = np.ones(2)
+    assert np.isnan(trial.error(1e-3, 1e-3)).all()
+
+
 @each_pair
 def test_evaluations_are_counted(method):
     """Two evaluations to begin with, then one for each stage of each trial: the first slope of a step is the last."""

@@ -90,6 +90,12 @@ def test_a_zero_at_the_end_of_a_step_counts_once():
     assert [occurrence.time for occurrence in found.events] == [0.5]
 
 
+def test_a_function_that_is_always_zero_never_crosses():
+    """Zero from the first step to the last is no crossing."""
+    found = solve(ODE(oscillator), np.ones(2), [0.0, 2.0], settings_for(Dopri5(), Event(lambda time, x: 0.0)))
+    assert (found.status, found.events) == ("success", ())
+
+
 def test_a_zero_at_the_start_is_no_crossing():
     """A function that is 0 at the start has not crossed, and does when it comes back."""
     event = Event(lambda time, x: x[0])
