@@ -12,7 +12,7 @@ from solvers.runge_kutta.tableau import hermite, multiply, terms
 from tests.support.trees import Weights, density, residuals, trees
 
 # Fractions are exact; Tsitouras' coefficients have 16 digits, Hairer's 30, and conditions sum products of up to 8.
-ALLOWED = {"Tsit5": 2e-13, "DOP853": 1e-25}
+ALLOWED = {"Tsit5": 2e-14, "DOP853": 1e-25}
 
 each_method = pytest.mark.parametrize("method", DETERMINISTIC, ids=name)
 each_pair = pytest.mark.parametrize("method", ADAPTABLE, ids=name)
@@ -49,7 +49,7 @@ def test_nodes_are_sums_of_rows(method):
     """c_i = Σ_j a_ij, exactly where the tableau is made of fractions, and the methods' floats are the nearest."""
     tableau = method.tableau
     for node, row in zip((*tableau.c, Fraction(1), *tableau.extra_c), rows(tableau)):
-        assert abs(float(sum(row, Fraction(0)) - node)) <= ALLOWED.get(name(method), 0.0) / 100
+        assert abs(float(sum(row, Fraction(0)) - node)) <= ALLOWED.get(name(method), 0.0) / 10
     assert method.nodes == tuple(float(node) for node in tableau.c)
     assert method.nodes[0] == 0.0
 
@@ -95,7 +95,7 @@ def test_order_of_dense_output(method):
         return max(values)
 
     for order in range(1, tableau.dense_order + 1):
-        assert misfit(order) <= 10 * ALLOWED.get(name(method), 0.0), order
+        assert misfit(order) <= 20 * ALLOWED.get(name(method), 0.0), order
     assert {len(polynomial) for polynomial in tableau.dense} == {tableau.dense_order}
 
 
