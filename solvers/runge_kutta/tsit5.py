@@ -43,7 +43,7 @@ class Tsit5(RungeKutta):
     step is evaluated too and serves as the first of the next. Dense output has order 4.
 
     The coefficients solve the conditions of order numerically and were published as decimals of 16 digits; the
-    conditions hold to about 1e-15.
+    conditions hold to about 1e-14, those of dense output to 2e-13.
 
     References: Tsitouras, Runge–Kutta pairs of order 5(4) satisfying only the first column simplifying assumption,
     Comput. Math. Appl. 62 (2011), table 1.
