@@ -45,7 +45,7 @@ napoleon_numpy_docstring = False
 # Names that point nowhere are errors, but for those of other projects: without a network there is no inventory of them.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:class", r"(collections|contextlib|np|numpy|os|pathlib|sympy|torch)\..*"),
+    ("py:class", r"(collections|contextlib|fractions|np|numpy|os|pathlib|sympy|torch)\..*"),
     ("py:class", r"Array|ArrayLike|Axes|Figure|NDArray|Tensor"),
     ("py:class", r"interpolants\.equivalence\._Change"),  # in the signatures of what transfer makes
     ("py:(class|obj)", r"backbone\.(ema\.M|train\.Schedule)"),  # a type variable and a protocol, in signatures only

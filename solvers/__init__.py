@@ -11,6 +11,7 @@ t = 0 is data and t = 1 is noise; ``uniform(n)`` goes from noise to data. Import
 nothing heavier.
 """
 
+from solvers.adaptive import Adaptive, AdaptiveSolution, Event, Occurrence
 from solvers.denoising import Denoising
 from solvers.errors import NonFiniteError, PoleError
 from solvers.exponential import (
@@ -29,34 +30,45 @@ from solvers.grid import equidistributed, power, uniform
 from solvers.local_error import local_errors
 from solvers.multistep import AdamsBashforth
 from solvers.problem import ODE, SDE, Pole
-from solvers.runge_kutta import RK4, Euler, Heun, Midpoint
-from solvers.solve import Solution, solve, steps
+from solvers.runge_kutta import DOP853, RK4, SSPRK3, Bosh3, Dopri5, Euler, Heun, Midpoint, Ralston, Tsit5
+from solvers.solution import Solution
+from solvers.solve import solve, steps
 from solvers.stochastic import EulerMaruyama, StochasticHeun
 
 __all__ = [
     "DDIM",
     "DEIS",
+    "DOP853",
     "ODE",
     "RES",
     "RK4",
     "SDE",
+    "SSPRK3",
     "AdamsBashforth",
+    "Adaptive",
+    "AdaptiveSolution",
     "Ancestral",
+    "Bosh3",
     "DPMSolver",
     "DPMSolverPP",
     "Denoising",
+    "Dopri5",
     "EDMHeun",
     "Euler",
     "EulerMaruyama",
+    "Event",
     "ExponentialEulerMaruyama",
     "Heun",
     "Midpoint",
     "NonFiniteError",
+    "Occurrence",
     "Pole",
     "PoleError",
     "Preconditioned",
+    "Ralston",
     "Solution",
     "StochasticHeun",
+    "Tsit5",
     "UniPC",
     "equidistributed",
     "local_errors",

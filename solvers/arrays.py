@@ -64,6 +64,33 @@ def all_finite(x: Array) -> bool:
     return bool(namespace.all(namespace.isfinite(x)))
 
 
+def namespace(x: Array) -> Any:
+    """Return the library of ``x`` under the names of the array API."""
+    return np if is_numpy(x) else array_api_compat.array_namespace(x)
+
+
+def detached(x: Array) -> Array:
+    """Return the same numbers without their history of derivatives."""
+    return x.detach() if is_torch(x) else x
+
+
+def host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the numbers as float64 on the host. Waits for the device."""
+    return np.asarray(x.detach().cpu() if is_torch(x) else x, dtype=np.float64)
+
+
+def like(values: np.ndarray[Any, Any], x: Array, *, at_least_single: bool = False) -> Array:
+    """Return numbers of the host as an array of the library, device and dtype of ``x``.
+
+    With ``at_least_single`` half precision becomes single precision: eleven bits do not tell times apart.
+    """
+    library = namespace(x)
+    dtype = library.float32 if at_least_single and x.dtype.itemsize < 4 else x.dtype
+    if is_torch(x):
+        return library.asarray(values, dtype=dtype, device=x.device)
+    return library.asarray(values, dtype=dtype)
+
+
 def stack(states: list[Array]) -> Array:
     """Join states along a new first axis."""
     if is_numpy(states[0]):

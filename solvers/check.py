@@ -84,6 +84,22 @@ def check_poles(problem: Problem, times: Sequence[float], method: Method) -> Non
             raise PoleError(_describe(poles[time], times, index, method))
 
 
+def check_interval(problem: Problem, times: Sequence[float]) -> None:
+    """Refuse an interval with a pole in it: where steps choose their own ends, nobody knows which times they meet."""
+    lowest, highest = min(times[0], times[-1]), max(times[0], times[-1])
+    for pole in problem.poles:
+        if lowest <= pole.time <= highest:
+            at_end = "start" if pole.time == times[0] else "end" if pole.time == times[-1] else ""
+            move = f"{at_end} the grid beside {pole.time!r}" if at_end else f"stay on one side of {pole.time!r}"
+            raise PoleError(
+                explain(
+                    "a problem that is finite on the whole interval, ends included, for adaptive steps",
+                    f"a pole at time {pole.time!r} ({pole.reason})",
+                    f"{pole.remedy}; or {move}" if pole.remedy else move,
+                )
+            )
+
+
 def _describe(pole: Pole, times: Sequence[float], index: int, method: Method) -> str:
     name = type(method).__name__
     if pole.time == times[0]:

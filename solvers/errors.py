@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from solvers.solve import Solution
+    from solvers.solution import Solution
 
 
 def explain(expected: str, received: str, remedy: str) -> str:

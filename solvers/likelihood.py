@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from solvers.adaptive import Adaptive
 from solvers.arrays import Array, is_numpy, is_torch
 from solvers.errors import explain
 from solvers.method import Method
@@ -39,7 +40,12 @@ class LogLikelihood:
 
 
 def log_likelihood(
-    problem: ODE, x: Array, ts: Any, method: Method, log_prior: Callable[[Array], Array], trace: Field | None = None
+    problem: ODE,
+    x: Array,
+    ts: Any,
+    method: Method | Adaptive,
+    log_prior: Callable[[Array], Array],
+    trace: Field | None = None,
 ) -> LogLikelihood:
     r"""Return :math:`\log p(x)` at the first time of the grid, from the density at its last.
 
@@ -47,7 +53,8 @@ def log_likelihood(
         problem: the ODE of the flow.
         x: points, shape (B, …), at the first time of ``ts``.
         ts: times from the points to the prior, such as ``uniform(100, start=0.0, stop=1.0)``.
-        method: a deterministic method, such as ``RK4()``.
+        method: a deterministic method, such as ``RK4()`` or ``Adaptive(Dopri5())``; the error of the integral is then
+            controlled with that of the state.
         log_prior: the log-density at the last time: (B, …) → (B,).
         trace: :math:`\nabla\cdot f`: (time, x) → (B,). When absent, :func:`divergence` of the drift, exact; or
             :func:`hutchinson` of it for an estimate.

@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from solvers.adaptive import Adaptive, AdaptiveSolution, solve_adaptively
 from solvers.arrays import Array, all_finite, check_state, describe, is_tracing, stack
 from solvers.check import check_denoising, check_method, check_poles, check_within
 from solvers.errors import NonFiniteError, explain
-from solvers.grid import Grid, check_count, host_times
+from solvers.grid import check_count, host_times
 from solvers.guard import guard
 from solvers.method import Method
 from solvers.noise import increments
 from solvers.problem import Problem
 from solvers.progress import shown
+from solvers.solution import Solution
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +33,6 @@ class Step:
     index: int
     time: float
     x: Array
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What a solve returns.
-
-    Args:
-        x: the state at the last time reached.
-        xs: with ``save=True`` the states at all times, start included, shape (n + 1, …); None otherwise.
-        ts: the times, float64, shape (n + 1,).
-        nfe: how often the problem was evaluated, counted and not computed.
-        status: "success"; "non-finite" in the solution that a NonFiniteError carries.
-    """
-
-    x: Array
-    xs: Array | None
-    ts: Grid
-    nfe: int
-    status: str
 
 
 class _Run:
@@ -114,6 +97,9 @@ def steps(problem: Problem, x: Array, ts: Any, method: Method, rng: Any = None) 
     Yields:
         Step(index, time, x) after each step; the start is not among them.
     """
+    if isinstance(method, Adaptive):
+        remedy = "call solve with Adaptive, or give steps the method inside it"
+        raise TypeError(explain("a method of fixed steps, such as Dopri5()", "Adaptive", remedy))
     return _labelled(_Run(problem, x, ts, method, rng))
 
 
@@ -129,20 +115,21 @@ def solve(
     problem: Problem,
     x: Array,
     ts: Any,
-    method: Method,
+    method: Method | Adaptive,
     *,
     rng: Any = None,
     save: bool = False,
     progress: bool = False,
     check_every: int | None = None,
 ) -> Solution:
-    """Solve a problem over a grid of times with a method of fixed steps.
+    """Solve a problem over a grid of times, with a step from each time to the next, or with steps of its own choice.
 
     Args:
         problem: an ODE, an SDE or a Denoising.
         x: the state at the first time, a numpy, torch or jax array with a real floating dtype; it is not changed.
         ts: times, in the order in which they are visited: ``uniform(n)`` for n steps from noise to data.
-        method: such as ``Heun()``; of the kind that the problem needs.
+        method: such as ``Heun()``; of the kind that the problem needs. :class:`Adaptive` chooses the steps itself
+            and takes from ``ts`` the first time, the last and those at which the states are kept.
         rng: randomness for a stochastic method: a numpy Generator, a torch Generator on the device of x, a jax key, or
             an object with ``increments(x)``; not used by a deterministic method.
         save: keep the states of all times. Without it memory does not grow with the number of steps.
@@ -150,8 +137,9 @@ def solve(
         check_every: look for NaN and infinity every so many steps, not only at the end. Each look waits for the device.
 
     Returns:
-        The solution. Under ``torch.compile`` the values cannot be looked at, and none is checked; pass the times as a
-        list there (``uniform(8).tolist()``, made outside), for an array would be traced as a tensor.
+        The solution; an :class:`AdaptiveSolution` from :class:`Adaptive`. Under ``torch.compile`` the values cannot be
+        looked at, and none is checked; pass the times as a list there (``uniform(8).tolist()``, made outside), for an
+        array would be traced as a tensor.
 
     Raises:
         TypeError: an argument of the wrong kind; an answer of the problem with another dtype than ``x``.
@@ -159,6 +147,8 @@ def solve(
         PoleError: the method would evaluate the problem at a pole; raised before the first evaluation.
         NonFiniteError: the result is not finite; it carries the solution so far.
     """
+    if isinstance(method, Adaptive):
+        return _adaptive(problem, x, ts, method, save, progress, check_every)
     run = _Run(problem, x, ts, method, rng)
     last = len(run.times) - 1
     every = last if check_every is None else check_count("check_every: a number of steps", check_every)
@@ -173,6 +163,17 @@ def solve(
     if last % every and not _looks_finite(current):
         _raise_non_finite(run, current, xs, last, every)
     return Solution(current, None if xs is None else stack(xs), np.array(run.times), run.counted.count, "success")
+
+
+def _adaptive(
+    problem: Problem, x: Array, ts: Any, method: Adaptive, save: bool, progress: bool, check_every: int | None
+) -> AdaptiveSolution:
+    """Solve with steps of its own choice; refuse the wishes that need a known number of steps."""
+    if progress or check_every is not None:
+        wish = "progress" if progress else "check_every"
+        remedy = f"leave {wish} out: every step is checked, and their number is not known beforehand"
+        raise ValueError(explain("a method of fixed steps", f"Adaptive with {wish}", remedy))
+    return solve_adaptively(problem, x, ts, method, save)
 
 
 def _looks_finite(x: Array) -> bool:

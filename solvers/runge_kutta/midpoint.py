@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from solvers.arrays import Array
-from solvers.problem import ODE
+from solvers.runge_kutta.explicit import RungeKutta
+from solvers.runge_kutta.tableau import Tableau, fractions, lower
 
 
 @dataclass(frozen=True, slots=True)
-class Midpoint:
+class Midpoint(RungeKutta):
     r"""Explicit midpoint rule for :math:`\dot x = f(t, x)`.
 
     .. math:: k_1 = f(t_0, x), \quad k_2 = f\bigl(t_0 + \tfrac{h}{2}, x + \tfrac{h}{2} k_1\bigr), \quad x_1 = x + h k_2
@@ -22,18 +22,4 @@ class Midpoint:
     Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I (1993), II.1.
     """
 
-    order: ClassVar[int] = 2
-    evaluations: ClassVar[int] = 2
-    nodes: ClassVar[tuple[float, ...]] = (0.0, 0.5)
-    stochastic: ClassVar[bool] = False
-    solves: ClassVar[type[ODE]] = ODE
-
-    def init(self, problem: ODE, t0: float, x0: Array) -> None:
-        """Carry nothing between steps."""
-
-    def step(self, problem: ODE, t0: float, t1: float, x: Array, state: None, noise: None) -> tuple[Array, None]:
-        """Go from ``x`` at t0 to t1."""
-        h = t1 - t0
-        k1 = problem.drift(t0, x)
-        k2 = problem.drift(t0 + 0.5 * h, x + (0.5 * h) * k1)
-        return x + h * k2, None
+    tableau: ClassVar[Tableau] = Tableau(a=lower("1/2"), b=fractions("0 1"), order=2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from solvers.arrays import Array
-from solvers.problem import ODE
+from solvers.runge_kutta.explicit import RungeKutta
+from solvers.runge_kutta.tableau import Tableau, fractions, lower
 
 
 @dataclass(frozen=True, slots=True)
-class RK4:
+class RK4(RungeKutta):
     r"""Classical fourth-order Runge–Kutta for :math:`\dot x = f(t, x)`.
 
     .. math::
@@ -26,21 +26,12 @@ class RK4:
     (1901); Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I (1993), II.1.
     """
 
-    order: ClassVar[int] = 4
-    evaluations: ClassVar[int] = 4
-    nodes: ClassVar[tuple[float, ...]] = (0.0, 0.5, 0.5, 1.0)
-    stochastic: ClassVar[bool] = False
-    solves: ClassVar[type[ODE]] = ODE
-
-    def init(self, problem: ODE, t0: float, x0: Array) -> None:
-        """Carry nothing between steps."""
-
-    def step(self, problem: ODE, t0: float, t1: float, x: Array, state: None, noise: None) -> tuple[Array, None]:
-        """Go from ``x`` at t0 to t1."""
-        h = t1 - t0
-        middle = t0 + 0.5 * h
-        k1 = problem.drift(t0, x)
-        k2 = problem.drift(middle, x + (0.5 * h) * k1)
-        k3 = problem.drift(middle, x + (0.5 * h) * k2)
-        k4 = problem.drift(t1, x + h * k3)
-        return x + (h / 6.0) * (k1 + 2.0 * (k2 + k3) + k4), None
+    tableau: ClassVar[Tableau] = Tableau(
+        a=lower("""
+            1/2
+            0   1/2
+            0   0   1
+        """),
+        b=fractions("1/6 1/3 1/3 1/6"),
+        order=4,
+    )

@@ -3,10 +3,14 @@
 from solvers import (
     DDIM,
     DEIS,
+    DOP853,
     RES,
     RK4,
+    SSPRK3,
     AdamsBashforth,
     Ancestral,
+    Bosh3,
+    Dopri5,
     DPMSolver,
     DPMSolverPP,
     EDMHeun,
@@ -16,11 +20,15 @@ from solvers import (
     Heun,
     Midpoint,
     Preconditioned,
+    Ralston,
     StochasticHeun,
+    Tsit5,
     UniPC,
 )
 
-DETERMINISTIC = [Euler(), Midpoint(), Heun(), RK4(), *(AdamsBashforth(order) for order in (1, 2, 3, 4))]
+ADAPTABLE = [Bosh3(), Dopri5(), Tsit5(), DOP853()]
+TABLEAUS = [Euler(), Midpoint(), Heun(), Ralston(), RK4(), SSPRK3(), *ADAPTABLE]
+DETERMINISTIC = [*TABLEAUS, *(AdamsBashforth(order) for order in (1, 2, 3, 4))]
 STOCHASTIC = [EulerMaruyama(), StochasticHeun()]
 METHODS = [*DETERMINISTIC, *STOCHASTIC]
 SINGLESTEP = [

@@ -286,5 +286,6 @@ def test_torch_compile_follows_a_short_solve(method):
         return solve(problem, x, ts, method).x
 
     x = torch.from_numpy(start())
+    torch.compiler.reset()  # one function is compiled for many methods, and dynamo allows eight versions of it
     compiled = torch.compile(end, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), end(x), rtol=0, atol=1e-14)
