@@ -72,7 +72,7 @@ def check_drift_and_noise(make, sign, case, prediction, choice, time, x, p):
 
 
 @given(pair=sdes, prediction=st.sampled_from(PREDICTIONS), time=interior, x=coordinates, p=coordinates)
-@law(60)
+@law(30)
 def test_reverse_drift_and_noise(pair, prediction, time, x, p):
     """The drift is v − ½ w s to 32u of its terms and the noise √w; the model is called once, with (time, x)."""
     case, choice = pair
@@ -104,7 +104,7 @@ def sensitivity_of(case, prediction, choice, time, x, p, sign):
 
 
 @given(pair=models, time=interior, x=coordinates, p=coordinates)
-@law(40)
+@law(20)
 def test_zero_w_is_the_ode(pair, time, x, p):
     """With w = 0 both SDEs have the drift of the probability flow, no noise and the same poles."""
     (case, prediction), state = pair, np.array([x])
@@ -200,6 +200,7 @@ def test_textbook_poles(schedule, prediction, choice, ends):
     assert [pole.time for pole in reverse_sde(schedule, Constant(1.0), choice, prediction=prediction).poles] == ends
 
 
+@pytest.mark.slow
 @given(pair=sdes.filter(lambda pair: repr(pair[1]) != "KL()"), time=interior, x=coordinates, s=coordinates)
 @law(30)
 def test_forward_minus_reverse(pair, time, x, s):

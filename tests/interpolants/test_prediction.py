@@ -53,6 +53,7 @@ def factors(case, time, source, to):
         return (b * c - a * d) / determinant, (alpha * d - sigma * c) / determinant
 
 
+@pytest.mark.slow
 @given(start=models, end=models, time=interior, x=coordinates, p=coordinates)
 @law(60)
 def test_round_trips(start, end, time, x, p):

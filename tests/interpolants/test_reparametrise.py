@@ -28,7 +28,9 @@ RATE = 3 / (1 + 2 * TIMES) ** 2
 SCHEDULES = [Linear, GVP, VP, Cosine, Follmer, Laplace, FlowMatching, DDPMLinear, DDPMCosine]
 
 
-@pytest.mark.parametrize("make", SCHEDULES)
+@pytest.mark.parametrize(
+    "make", [pytest.param(make, marks=pytest.mark.slow) if make in (DDPMCosine, Cosine) else make for make in SCHEDULES]
+)
 def test_a_shift_moves_the_clock(make):
     """α, σ, log-SNR are those at 3t/(1+2t); W and κ get the factor 3/(1+2t)², up to the rounding of that time."""
     schedule = make()

@@ -15,7 +15,7 @@ from tests.support.mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 LAWS = sorted((ROOT / "tests" / "consistency").glob("test_consistency_*.py"))
-QUICK = {1, 8, 9, 25}
+QUICK = {1, 8}
 """The mutants of the first tier; the others take longer to be noticed."""
 
 
