@@ -56,7 +56,7 @@ def test_boundaries_and_monotone_ratio(case):
 
 
 @every_case
-@given(fractions=many(interior, 6))
+@given(fractions=many(interior, 4))
 @law(1)
 def test_derivatives(case, fractions):
     """Property 2: α̇ and σ̇ are the derivatives of the paper's α and σ, within 16 ulp beyond the rounding of t."""
