@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from sympy import Expr
 
 from interpolants.coefficient import Coefficient
-from interpolants.combination import expect_model
+from interpolants.combination import expect_model, expect_shape
 from interpolants.diffusion import DiffusionCoefficient, expect_diffusion
 from interpolants.divergence import exact_kl, gap, growth, inside
-from interpolants.path import Path
+from interpolants.path import Path, expect_path
 from interpolants.prediction import Prediction, Velocity, conversion, expect_prediction
+from interpolants.prior import generator_or_default
 from interpolants.schedule import Schedule
 from interpolants.symbols import canonical
 from interpolants.targets import Empirical, GaussianMixture, Product, Target
@@ -129,8 +130,7 @@ def kl_bound(
 
 
 def _check(path: object, model: object, excess_loss: object, n: object) -> None:
-    if not isinstance(path, Path):
-        raise TypeError(explain("a Path", repr(path), "pass Path(schedule, target)"))
+    expect_path(path)
     if model is not None:
         expect_model(model)
     if model is None and excess_loss is None:
@@ -176,14 +176,12 @@ def _given(schedule: Schedule, excess_loss: object) -> Loss:
 
 def _sampled(path: Path, model: Callable[[Any, Any], Any], prediction: Prediction, n: int, rng: Any) -> Loss:
     """Compare with the exact prediction at n points that move with time; differences of round-off are none."""
-    _, x_data, noise = path.sample_joint(path.schedule.domain[1], n, np.random.default_rng(0) if rng is None else rng)
+    _, x_data, noise = path.sample_joint(path.schedule.domain[1], n, generator_or_default(rng))
 
     def loss(time: float) -> Floats:
         x = path.schedule.alpha(time) * x_data + path.schedule.sigma(time) * noise
         truth, found = path.predict(prediction, time, x), model(time, x)
-        if tuple(found.shape) != tuple(x.shape):
-            remedy = "return one prediction per point"
-            raise ValueError(explain(f"a prediction of shape {tuple(x.shape)}", f"{tuple(found.shape)}", remedy))
+        expect_shape(found, x)
         squares = ((found - truth) ** 2).sum(1)
         mean, size = float(squares.mean()), float((truth**2).sum(1).mean())
         spread = math.sqrt(max(float((squares**2).mean()) - mean**2, 0.0) / (n - 1))

@@ -19,7 +19,7 @@ from interpolants.schedule import Schedule
 from interpolants.symbols import t
 from solvers.errors import explain
 
-__all__ = ["Combination", "expect_model", "solve_row"]
+__all__ = ["Combination", "expect_model", "expect_shape", "solve_row"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class Combination:
 
     def __call__(self, time: Any, x: Array, prediction: Array) -> Array:
         """Evaluate at a number or at times of shape (B,), for x and prediction of one shape (B, …)."""
-        if prediction.shape != x.shape:
-            remedy = "return one prediction of the shape of x (for learned variances, its first half)"
-            raise ValueError(explain(f"a prediction of shape {tuple(x.shape)}", f"{tuple(prediction.shape)}", remedy))
+        expect_shape(prediction, x)
         if self.is_prediction:
             return prediction
         a, b = self.coefficients
@@ -106,6 +104,13 @@ def expect_model(model: object) -> None:
     """Refuse what cannot be called as ``model(time, x)``."""
     if not callable(model):
         raise TypeError(explain("a callable model(time, x)", repr(model), "pass a function, or bind(network, y)"))
+
+
+def expect_shape(prediction: Array, x: Array) -> None:
+    """Refuse what a model returned if it is not one prediction for every entry of x."""
+    if tuple(prediction.shape) != tuple(x.shape):
+        remedy = "return one prediction of the shape of x (for learned variances, its first half)"
+        raise ValueError(explain(f"a prediction of shape {tuple(x.shape)}", f"{tuple(prediction.shape)}", remedy))
 
 
 def _is_zero(determinant: Expr, schedule: Schedule) -> bool:

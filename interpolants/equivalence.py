@@ -27,7 +27,7 @@ import numpy as np
 from sympy import Expr, Rational
 
 from interpolants.coefficient import Array, Coefficient, namespace, pad
-from interpolants.combination import expect_model
+from interpolants.combination import expect_model, expect_shape
 from interpolants.diffusion import DiffusionCoefficient
 from interpolants.prediction import PREDICTIONS, Data, Noise, Prediction, Score, Velocity, expect_prediction
 from interpolants.schedule import Schedule
@@ -192,9 +192,7 @@ class Transferred:
         clock = _Clock(self.change, time, f"the transferred {self.prediction}", self.poles)
         k = clock.factor(clock.scale, x)
         given = self.model(clock.give(clock.source_time), x / k)
-        if given.shape != x.shape:
-            remedy = "return one prediction per entry of x"
-            raise ValueError(explain(f"a prediction of shape {tuple(x.shape)}", f"{tuple(given.shape)}", remedy))
+        expect_shape(given, x)
         if self.prediction in (Data, Noise):
             return given
         if self.prediction is not Velocity:

@@ -16,9 +16,15 @@ from interpolants.targets.posterior import Posterior
 from interpolants.targets.target import Target
 from solvers.errors import explain
 
-__all__ = ["Path"]
+__all__ = ["Path", "expect_path"]
 
 Products = Callable[[Expr, Expr, Expr, Expr], dict[str, Expr]]
+
+
+def expect_path(path: object) -> None:
+    """Refuse what is no path."""
+    if not isinstance(path, Path):
+        raise TypeError(explain("a Path", repr(path), "pass Path(schedule, Gaussian(mean, cov)), or another target"))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,12 @@ import numpy as np
 
 from solvers.errors import explain
 
-__all__ = ["standard_normal"]
+__all__ = ["generator_or_default", "standard_normal"]
+
+
+def generator_or_default(rng: Any) -> Any:
+    """Return the generator, or where there is none numpy's with the seed 0."""
+    return np.random.default_rng(0) if rng is None else rng
 
 
 def standard_normal(shape: tuple[int, ...], rng: Any) -> Any:

@@ -16,6 +16,7 @@ from interpolants.prediction import PREDICTIONS, Velocity, conversion
 from interpolants.schedule import Schedule
 from interpolants.schedules import BUILT_IN, PAPER, Discrete
 from interpolants.symbols import t
+from interpolants.targets import Gaussian
 
 __all__ = ["expressions"]
 
@@ -43,8 +44,7 @@ def _marginals(schedule: Schedule) -> Iterator[Expr]:
     """The products with which a Path evaluates predictions and transport costs."""
     alpha, sigma = schedule.expressions["alpha"], schedule.expressions["sigma"]
     for prediction in PREDICTIONS.values():
-        c, d = prediction.row(schedule)
-        yield from (c, c * alpha, d * sigma)
+        yield from Gaussian([0.0], 1.0).products(*prediction.row(schedule), alpha, sigma).values()
 
 
 def _conversions(schedule: Schedule) -> Iterator[Expr]:

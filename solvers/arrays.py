@@ -93,9 +93,7 @@ def like(values: np.ndarray[Any, Any], x: Array, *, at_least_single: bool = Fals
 
 def stack(states: list[Array]) -> Array:
     """Join states along a new first axis."""
-    if is_numpy(states[0]):
-        return np.stack(states)
-    return array_api_compat.array_namespace(states[0]).stack(states)
+    return namespace(states[0]).stack(states)
 
 
 def is_tracing(x: Array) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from solvers.adaptive import Adaptive
-from solvers.arrays import Array, is_numpy, is_torch
+from solvers.arrays import Array, is_numpy, is_torch, like, namespace
 from solvers.errors import explain
 from solvers.method import Method
 from solvers.problem import ODE, Field
@@ -74,8 +74,7 @@ def log_likelihood(
 
     def joined(points: Array, numbers: Array) -> Array:
         flat = points.reshape(shape[0], -1)
-        namespace = np if is_numpy(flat) else sys.modules["torch" if is_torch(flat) else "jax.numpy"]
-        return namespace.concatenate([flat, numbers.reshape(-1, 1)], 1)
+        return namespace(flat).concat([flat, numbers.reshape(-1, 1)], axis=1)
 
     def drift(time: float, state: Array) -> Array:
         points = state[:, :-1].reshape(shape)
@@ -95,10 +94,11 @@ def divergence(drift: Field) -> Field:
 
     def exact(time: float, x: Array) -> Array:
         flat = x.reshape(x.shape[0], -1)
-        basis = flat[:1] * 0
         total = flat[:, 0] * 0
         for k in range(flat.shape[1]):
-            total = total + _along(drift, time, x, (basis + _unit(flat, k)).reshape(1, *x.shape[1:]))
+            unit = np.zeros((1, *x.shape[1:]))
+            unit.flat[k] = 1.0
+            total = total + _along(drift, time, x, like(unit, x))
         return total
 
     return exact
@@ -140,11 +140,3 @@ def _along(drift: Field, time: float, x: Array, direction: Array) -> Array:
         jax = sys.modules["jax"]
         slope = jax.grad(lambda points: (drift(time, points) * direction).sum())(x)
     return (slope * direction).reshape(x.shape[0], -1).sum(1)
-
-
-def _unit(flat: Array, k: int) -> Any:
-    unit = np.zeros((1, flat.shape[1]))
-    unit[0, k] = 1.0
-    if is_torch(flat):
-        return sys.modules["torch"].as_tensor(unit, dtype=flat.dtype, device=flat.device)
-    return unit.astype(flat.dtype)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from interpolants.path import Path
+from interpolants.prior import generator_or_default
 from interpolants.targets import Gaussian
 from interpolants.transport import gaussian
 from interpolants.transport.estimate import Estimate, Moments
@@ -51,7 +52,7 @@ def squared(path: Path, n: int, rng: Any) -> float | Estimate:
 
 
 def _sampled(path: Path, n: int, rng: Any) -> Estimate:
-    size, generator = n // GROUPS, np.random.default_rng(0) if rng is None else rng
+    size, generator = n // GROUPS, generator_or_default(rng)
     if size < 2:
         raise ValueError(explain(f"n >= {2 * GROUPS} points", str(n), "each of eight groups needs a few"))
     moments = Moments()

@@ -22,7 +22,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from interpolants.path import Path
+from interpolants.path import Path, expect_path
 from interpolants.targets import Gaussian
 from interpolants.transport.clock import Clock
 from solvers.errors import explain
@@ -36,8 +36,7 @@ _STEP, _REACH = 0.3, 66.0
 
 def expect_gaussian(path: Path) -> Gaussian:
     """Return the target of a path that has a Gaussian one."""
-    if not isinstance(path, Path):
-        raise TypeError(explain("a Path", repr(path), "pass Path(schedule, Gaussian(mean, cov))"))
+    expect_path(path)
     if not isinstance(path.target, Gaussian):
         raise TypeError(explain("a Path with a Gaussian target", type(path.target).__name__, "use Gaussian(mean, cov)"))
     return path.target

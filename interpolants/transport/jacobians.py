@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpolants.path import Path
+from interpolants.prior import generator_or_default
 from interpolants.transport.clock import Clock, graded
 from interpolants.transport.estimate import Estimate
 from solvers.errors import PoleError
@@ -30,7 +31,7 @@ def sampled_slope(path: Path, n: int, rng: Any, groups: int, norms: Norms | None
 
     ``norms`` gives those of a model; without it they are of the exact velocity.
     """
-    clock, generator = Clock(path.schedule), np.random.default_rng(0) if rng is None else rng
+    clock, generator = Clock(path.schedule), generator_or_default(rng)
     if norms is None and (clock.growth.poles or clock.noise.poles):
         return Estimate(math.inf, 0.0, n)
     lo, hi = path.schedule.domain

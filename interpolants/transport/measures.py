@@ -18,6 +18,7 @@ import numpy as np
 from interpolants.coefficient import Array
 from interpolants.path import Path
 from interpolants.prediction import Prediction, Velocity
+from interpolants.prior import generator_or_default
 from interpolants.targets import Empirical, Gaussian
 from interpolants.transport import gaussian
 from interpolants.transport.clock import Clock
@@ -231,7 +232,7 @@ def lipschitz(
     """
     check_arguments(path, model, n, 1)
     if model is not None:
-        generator = np.random.default_rng(0) if rng is None else rng
+        generator = generator_or_default(rng)
         norms = model_norms(path, model, prediction, path.prior(1, generator))
         return sampled_slope(path, n, generator, GROUPS, norms)
     if isinstance(path.target, Gaussian):

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpolants.coefficient import Array, namespace
-from interpolants.combination import expect_model
+from interpolants.combination import expect_model, expect_shape
 from interpolants.dynamics import probability_flow
-from interpolants.path import Path
+from interpolants.path import Path, expect_path
 from interpolants.prediction import Prediction, Velocity, conversion, expect_prediction
+from interpolants.prior import generator_or_default
 from interpolants.transport.clock import graded
 from interpolants.transport.estimate import Estimate, Moments
 from solvers import ODE, RK4, Midpoint, solve
@@ -67,13 +68,11 @@ def excess_loss(
     check_arguments(path, model, n, batch)
     schedule = path.schedule
     combination = conversion(schedule, expect_prediction(prediction, "prediction"), Velocity)
-    expect_model(model)
-
     factor = combination.coefficients[1]
 
     def error(time: float, x: Array) -> Array:
         found = model(time, x)
-        _check_shape(found, x)
+        expect_shape(found, x)
         return float(factor(time)) * (found - path.predict(prediction, time, x))
 
     def values(x_data: Array, noise: Array) -> Floats:
@@ -91,7 +90,7 @@ def on_flow(
     """
     ode, grid, method = _flow(path, model, prediction, grid)
     hi = path.schedule.domain[1]
-    generator = np.random.default_rng(0) if rng is None else rng
+    generator = generator_or_default(rng)
 
     def draw(count: int) -> tuple[Array, ...]:
         return (path.prior(count, generator) if model is not None else path.sample(hi, count, generator),)
@@ -127,8 +126,7 @@ def _flow(path: Path, model: Model | None, prediction: Prediction, grid: Any) ->
 
 def check_arguments(path: object, model: object, n: object, batch: object) -> None:
     """Refuse what is no path or no model, and numbers of samples that make no estimate."""
-    if not isinstance(path, Path):
-        raise TypeError(explain("a Path", repr(path), "pass Path(schedule, Gaussian(mean, cov))"))
+    expect_path(path)
     if model is not None:
         expect_model(model)
     if not isinstance(n, int) or n < 2:
@@ -147,7 +145,7 @@ def _follow(ode: ODE, start: Array, grid: Any, method: Any) -> tuple[Floats, Arr
 
     def drift(time: float, state: Array) -> Array:
         velocity = ode.drift(time, state[:, :d])
-        _check_shape(velocity, start)
+        expect_shape(velocity, start)
         square = (velocity * velocity).sum(1)[:, None]
         return xp.concatenate([velocity, -square, -(square**0.5)], 1)
 
@@ -172,7 +170,7 @@ def _integrate(path: Path, x_data: Array, noise: Array, field: Model) -> Floats:
 
 def _pairs(path: Path, rng: Any, for_model: bool = False) -> Draw:
     """Draw data and noise; a torch model meets them in torch's default type, as it meets the prior."""
-    generator = np.random.default_rng(0) if rng is None else rng
+    generator = generator_or_default(rng)
 
     def draw(count: int) -> tuple[Array, ...]:
         pair = path.sample_joint(path.schedule.domain[1], count, generator)[1:]
@@ -180,12 +178,6 @@ def _pairs(path: Path, rng: Any, for_model: bool = False) -> Draw:
         return pair if xp is np or not for_model else tuple(part.to(xp.get_default_dtype()) for part in pair)
 
     return draw
-
-
-def _check_shape(found: Array, x: Array) -> None:
-    if tuple(found.shape) != tuple(x.shape):
-        remedy = "return one prediction per point"
-        raise ValueError(explain(f"a prediction of shape {tuple(x.shape)}", f"{tuple(found.shape)}", remedy))
 
 
 def _no_gradients(x: Array) -> AbstractContextManager[Any]:

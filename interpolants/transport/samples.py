@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from interpolants.prior import generator_or_default
 from interpolants.transport.estimate import Estimate, Moments
 from solvers.errors import explain
 
@@ -132,7 +133,7 @@ def sliced_wasserstein2(
     _match(first, second)
     if not isinstance(projections, int) or projections < 2:
         raise ValueError(explain("projections: a whole number >= 2", repr(projections), "256 does for most"))
-    generator = np.random.default_rng(0) if rng is None else rng
+    generator = generator_or_default(rng)
     moments, left = Moments(), projections
     while left:
         count = min(left, 32)

@@ -21,7 +21,7 @@ from tests.support.affine import affine
 from tests.support.ledger import within
 from tests.support.registered import EMBEDDED
 from tests.support.strategies import DEEP, EVERY_SDE, coordinates, every_case, law, middle
-from tests.support.zoo import BUILT_INS, CASES, CHOICES, FIRST, QUADRATIC
+from tests.support.zoo import BUILT_INS, CASES, CHOICES, FIRST, QUADRATIC, numbers
 
 FINITE = [w for w in CHOICES if repr(w) in FIRST - {"KL()"}]
 
@@ -30,12 +30,6 @@ by_case = pytest.mark.parametrize(
     [(case, [w for _, w in pairs]) for case, pairs in groupby(EVERY_SDE, key=lambda pair: pair[0])],
     ids=lambda value: getattr(value, "name", ""),
 )
-
-
-def numbers(case, time):
-    """Return α and σ of the paper's formulas."""
-    with mpmath.workdps(30):
-        return float(case.alpha(mpf(time))), float(case.sigma(mpf(time)))
 
 
 @cache

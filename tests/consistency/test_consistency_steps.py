@@ -17,18 +17,13 @@ from solvers import RK4, Euler, EulerMaruyama, Heun, Midpoint, StochasticHeun, s
 from tests.support.affine import affine, moments
 from tests.support.ledger import within
 from tests.support.strategies import DEEP, EVERY_SDE, coordinates, law
-from tests.support.zoo import BUILT_INS, CASES, CHOICES, QUADRATIC
+from tests.support.zoo import BUILT_INS, CASES, CHOICES, QUADRATIC, numbers
 
 MIXTURES = [
     GaussianMixture([0.35, 0.65], [[-1.2], [0.8]], [[[0.09]], [[0.25]]]),
     GaussianMixture([0.3, 0.5, 0.2], [[-2.0], [0.1], [1.5]], [[[0.2]], [[0.1]], [[0.4]]]),
 ]
 SOLVERS = [(Euler(), 1), (Midpoint(), 2), (Heun(), 2), (RK4(), 4)]
-
-
-def numbers(case, time):
-    with mpmath.workdps(30):
-        return float(case.alpha(mpf(time))), float(case.sigma(mpf(time)))
 
 
 @pytest.mark.parametrize("case", CASES if DEEP else [*BUILT_INS, QUADRATIC], ids=repr)

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from interpolants import Gaussian, GaussianMixture, Path, Score
 from tests.support.ledger import within
 from tests.support.strategies import coordinates, covariances, every_case, law, middle
-from tests.support.zoo import MIXTURE_1D
+from tests.support.zoo import MIXTURE_1D, numbers
 
 weights = st.floats(0.1, 0.9)
 means = st.tuples(st.floats(-2.0, 2.0), st.floats(-2.0, 2.0))
@@ -85,8 +85,7 @@ def test_second_order_tweedie(case, fraction, x, weight, centres, deviations):
 def test_stein(case, fraction, mean, deviation, a, b):
     """Property 11: E[s f + f'] = 0 for a cubic f and E s² = −E s', by Gauss–Hermite under p_t of a Gaussian."""
     time = fraction * case.span
-    with mpmath.workdps(30):
-        alpha, sigma = float(case.alpha(mpf(time))), float(case.sigma(mpf(time)))
+    alpha, sigma = numbers(case, time)
     spread = np.hypot(alpha * deviation, sigma)
     z = NODES[MASSES > 1e-30]
     mass, x = MASSES[MASSES > 1e-30], alpha * mean + spread * z
@@ -103,8 +102,7 @@ def test_stein(case, fraction, mean, deviation, a, b):
 def test_stein_for_a_mixture(case, fraction):
     """Property 11: E[s] = 0 and E[s x] = −1 under the p_t of a mixture, by adaptive quadrature."""
     time = fraction * case.span
-    with mpmath.workdps(30):
-        alpha, sigma = float(case.alpha(mpf(time))), float(case.sigma(mpf(time)))
+    alpha, sigma = numbers(case, time)
     path = Path(case.schedule, MIXTURE_1D)
     parts = [
         (p, alpha * m, np.sqrt(alpha**2 * c + sigma**2))

@@ -140,6 +140,12 @@ class Choice:
         return repr(self.w)
 
 
+def numbers(case: Case, time: float) -> tuple[float, float]:
+    """Return α and σ as floats."""
+    with mpmath.workdps(30):
+        return float(case.alpha(mpf(time))), float(case.sigma(mpf(time)))
+
+
 def kappa(case: Case, s: mpf) -> mpf:
     r"""Return κ = σσ̇ − α̇σ²/α."""
     a, b = case.alpha(s), case.sigma(s)
