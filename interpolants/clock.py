@@ -23,7 +23,7 @@ from interpolants.schedule import Schedule
 from interpolants.symbols import t
 from solvers.errors import explain
 
-__all__ = ["Clock", "log_snr"]
+__all__ = ["Clock", "LogSNR"]
 
 _ACCURACY = 1e-9
 _NEAREST = 1e-100
@@ -122,9 +122,15 @@ class Clock:
         return float(value)
 
 
-def log_snr(schedule: Schedule, time: float) -> float:
-    """Return the log-SNR of one time as a float, ±inf at the ends at which it is infinite."""
-    quantity = schedule.quantity("log_snr")
-    if time in quantity.poles:
-        return math.inf if time == schedule.domain[0] else -math.inf
-    return float(quantity(time))
+@dataclass(frozen=True)
+class LogSNR:
+    """The log-SNR of one time as a float, ±inf at the ends at which it is infinite."""
+
+    schedule: Schedule
+
+    def __call__(self, time: float) -> float:
+        """Evaluate it."""
+        quantity = self.schedule.quantity("log_snr")
+        if time in quantity.poles:
+            return math.inf if time == self.schedule.domain[0] else -math.inf
+        return float(quantity(time))

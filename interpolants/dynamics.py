@@ -17,7 +17,7 @@ from typing import Any
 
 from sympy import Expr, Integer, sqrt
 
-from interpolants.clock import Clock, log_snr
+from interpolants.clock import Clock, LogSNR
 from interpolants.coefficient import Array, Coefficient
 from interpolants.combination import Combination, expect_model, solve_row
 from interpolants.diffusion import KL, DiffusionCoefficient, Zero, expect_diffusion
@@ -95,7 +95,7 @@ def denoising(
         _combine(combination, model),
         alpha=schedule.alpha,
         sigma=schedule.sigma,
-        log_snr=lambda time: log_snr(schedule, time),
+        log_snr=LogSNR(schedule),
         time_of_log_snr=schedule.time_of_log_snr,
         clock=Clock(schedule, variance),
         poles=poles,

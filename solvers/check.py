@@ -7,6 +7,7 @@ from typing import Any
 
 from solvers.denoising import Denoising
 from solvers.errors import PoleError, explain
+from solvers.grid import host_times
 from solvers.method import Method, evaluation_times
 from solvers.problem import Pole, Problem
 
@@ -17,6 +18,18 @@ _REMEDIES = {
     "SDE": "choose a method for SDEs, such as EulerMaruyama() or StochasticHeun()",
     "Denoising": "choose a method for denoising problems, such as DDIM() or ExponentialEulerMaruyama()",
 }
+
+
+def check_solve(problem: Any, ts: Any, method: Any) -> list[float]:
+    """Refuse what can be seen to fail before the first evaluation, and return the times on the host."""
+    check_method(method, problem)
+    times = host_times(ts)
+    check_within(problem, times)
+    if hasattr(method, "fits"):
+        method.fits(problem, times)
+    check_poles(problem, times, method)
+    check_denoising(problem, times, method)
+    return times
 
 
 def expect_method(method: Any) -> Any:

@@ -7,10 +7,13 @@ changes nothing it was given. The loop in ``solve`` reads the statement, the tes
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from solvers.arrays import Array
 from solvers.problem import Problem
+
+if TYPE_CHECKING:
+    from solvers.plan import Plan
 
 
 class Method(Protocol):
@@ -20,7 +23,8 @@ class Method(Protocol):
     argument such as ``order=``, once per instance. A method for SDEs states ``weak_order`` and ``strong_order`` (for
     additive noise) as well; its ``order`` is the weak one. A method whose steps do not all evaluate at the same
     fractions of their time states ``visits(problem, times)``, the times of evaluation of each step; its
-    ``evaluations`` and ``nodes`` are then those of a step that is neither a start nor an end.
+    ``evaluations`` and ``nodes`` are then those of a step that is neither a start nor an end. A method that is made for
+    one problem or grid states ``fits(problem, times)``, which raises where they are others.
     """
 
     @property
@@ -48,6 +52,31 @@ class Method(Protocol):
 
     def step(self, problem: Any, t0: float, t1: float, x: Array, state: Any, noise: Any) -> tuple[Array, Any]:
         """Go from ``x`` at t0 to t1; ``noise(t0, t1)`` is a Wiener increment of variance :math:`|t_1 - t_0|`."""
+
+
+class Planned:
+    """A method whose steps are linear in states, evaluations and noise, so that a solve can be written down ahead."""
+
+    __slots__ = ()
+
+    def plan(self, problem: Any, ts: Any) -> Plan:
+        r"""Return this method with all that it computes on the host done for a problem and a grid.
+
+        ``solve(problem, x, ts, method.plan(problem, ts))`` gives, to rounding, what ``method`` gives. Making the plan
+        costs about as much as the host's part of a few solves; a solve that follows it only adds arrays. It pays where
+        one grid is solved often and a network is small, or where a step costs a quadrature, as with
+        :class:`solvers.ExponentialEulerMaruyama`.
+
+        Args:
+            problem: a problem of the kind that the method solves; its expensive callable is not called.
+            ts: the grid.
+
+        Raises:
+            TypeError, ValueError, PoleError: as :func:`solvers.solve` does before its first evaluation.
+        """
+        from solvers.plan import plan  # which reads what is defined here
+
+        return plan(self, problem, ts)  # type: ignore[arg-type]
 
 
 def evaluation_times(method: Method, times: Sequence[float], problem: Any) -> Iterator[tuple[int, float]]:

@@ -15,9 +15,9 @@ import numpy as np
 
 from solvers.adaptive import Adaptive, AdaptiveSolution, solve_adaptively
 from solvers.arrays import Array, all_finite, check_state, describe, is_tracing, stack
-from solvers.check import check_denoising, check_method, check_poles, check_within
+from solvers.check import check_solve
 from solvers.errors import NonFiniteError, explain
-from solvers.grid import check_count, host_times
+from solvers.grid import check_count
 from solvers.guard import guard
 from solvers.method import Method
 from solvers.noise import increments
@@ -39,12 +39,8 @@ class _Run:
     """A solve whose arguments have been checked and which has not started."""
 
     def __init__(self, problem: Problem, x: Array, ts: Any, method: Method, rng: Any) -> None:
-        check_method(method, problem)
+        self.times = check_solve(problem, ts, method)
         check_state(x)
-        self.times = host_times(ts)
-        check_within(problem, self.times)
-        check_poles(problem, self.times, method)
-        check_denoising(problem, self.times, method)
         self.noise = increments(rng, x) if method.stochastic else None
         self.problem, self.counted = guard(problem, x, method.evaluations)
         self.x = x

@@ -10,11 +10,12 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import explain
 from solvers.exponential.transition import transition
+from solvers.method import Planned
 from solvers.noise import Increment
 
 
 @dataclass(frozen=True, slots=True)
-class Ancestral:
+class Ancestral(Planned):
     r"""DDPM's sampler and DDIM's family between it and DDIM, for any schedule.
 
     With :math:`\varrho = r_s/r_t`, :math:`r = \sigma/\alpha`, a step from t to s < t is

@@ -8,10 +8,11 @@ from typing import ClassVar
 from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.exponential.transition import transition
+from solvers.method import Planned
 
 
 @dataclass(frozen=True, slots=True)
-class DDIM:
+class DDIM(Planned):
     r"""Exponential Euler for the probability flow, with :math:`\hat x = \mathbb E[x_{\mathrm{data}}|x_t]` held.
 
     .. math:: x_s = \frac{\sigma_s}{\sigma_t} x_t

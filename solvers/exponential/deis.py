@@ -15,11 +15,12 @@ from solvers.exponential.place import Place, distance, place
 from solvers.exponential.ratio_moments import ratio_moments
 from solvers.exponential.remembering import Memory
 from solvers.exponential.singlestep import singlestep, visited
+from solvers.method import Planned
 from solvers.multistep.lagrange import difference_weights
 
 
 @dataclass(frozen=True, slots=True)
-class DEIS:
+class DEIS(Planned):
     r"""DEIS with Adams–Bashforth in time: tAB0, tAB1 and tAB2 for orders 1, 2 and 3.
 
     .. math:: \frac{x_s}{\alpha_s} = \frac{x_t}{\alpha_t} + \int_t^s P(u)\,d\frac{\sigma_u}{\alpha_u}, \qquad

@@ -11,10 +11,11 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.exponential.form import NOISE, hold
 from solvers.exponential.place import Place, distance, place
+from solvers.method import Planned
 
 
 @dataclass(frozen=True, slots=True)
-class EDMHeun:
+class EDMHeun(Planned):
     r"""Heun's method for :math:`y = x/\alpha` in :math:`r = \sigma/\alpha`, with :math:`y' = \hat\varepsilon`.
 
     .. math::

@@ -9,11 +9,12 @@ from typing import ClassVar
 from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.exponential.transition import transition
+from solvers.method import Planned
 from solvers.noise import Increment
 
 
 @dataclass(frozen=True, slots=True)
-class ExponentialEulerMaruyama:
+class ExponentialEulerMaruyama(Planned):
     r"""Exponential Euler–Maruyama for the reverse SDE of a denoising problem, with any :math:`w_t \ge 0`.
 
     .. math:: x_s = C x_t + (\alpha_s - \alpha_t C)\,\hat x(t, x_t) + \sigma_s\sqrt{1 - e^{-\Theta}}\,\xi, \qquad

@@ -12,13 +12,13 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import explain
 from solvers.exponential.dpm_solver_pp import DPMSolverPP
-from solvers.method import Method, evaluation_times
+from solvers.method import Method, Planned, evaluation_times
 
 _METHOD = DPMSolverPP()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Preconditioned:
+class Preconditioned(Planned):
     r"""An exponential method in the coordinates of :math:`N(m, cI)`, whose flow it then follows exactly.
 
     With :math:`\varrho^2 = \alpha^2 c + \sigma^2`, the variance of :math:`x_t` for that Gaussian, the probability flow

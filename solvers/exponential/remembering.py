@@ -19,6 +19,7 @@ from solvers.errors import expect_order, explain
 from solvers.exponential.form import Form, hold
 from solvers.exponential.place import Place, distance, place
 from solvers.exponential.singlestep import FRACTIONS, singlestep, visited
+from solvers.method import Planned
 
 Variant = Literal["multistep", "singlestep"]
 
@@ -30,7 +31,7 @@ class Memory(NamedTuple):
     past: tuple[tuple[float, Array], ...]
 
 
-class Remembering(ABC):
+class Remembering(Planned, ABC):
     """An exponential method in λ, singlestep or multistep, in one of the two forms."""
 
     __slots__ = ()

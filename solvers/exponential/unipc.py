@@ -13,6 +13,7 @@ from solvers.errors import expect_order
 from solvers.exponential.form import DATA, hold
 from solvers.exponential.place import Place, distance, place
 from solvers.exponential.singlestep import singlestep, visited
+from solvers.method import Planned
 from solvers.multistep.lagrange import difference_weights
 
 
@@ -33,7 +34,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class UniPC:
+class UniPC(Planned):
     r"""UniP-p, and with the corrector UniC-p after it, in the data prediction; ``order`` is the order of the whole.
 
     With λ = log(α/σ), :math:`h = \lambda_s - \lambda_t`, and P the polynomial in λ through p data predictions, that

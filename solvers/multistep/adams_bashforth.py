@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from solvers.arrays import Array
 from solvers.errors import expect_order
-from solvers.method import Method
+from solvers.method import Method, Planned
 from solvers.multistep.lagrange import difference_weights
 from solvers.problem import ODE
 from solvers.runge_kutta import RK4, Euler, Midpoint
@@ -17,7 +17,7 @@ Past = tuple[tuple[float, Array], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class AdamsBashforth:
+class AdamsBashforth(Planned):
     r"""The polynomial through the last ``order`` slopes, integrated over the step, for :math:`\dot x = f(t, x)`.
 
     .. math:: x_1 = x + \int_{t_0}^{t_1} P(u)\,du, \qquad P(t_{-j}) = f(t_{-j}, x_{-j}), \quad j = 0 \dots p - 1

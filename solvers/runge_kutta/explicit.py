@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from solvers.arrays import Array
+from solvers.method import Planned
 from solvers.problem import ODE
 from solvers.runge_kutta.tableau import Tableau, Term
 
 
-class RungeKutta:
+class RungeKutta(Planned):
     """An explicit Runge–Kutta method: a tableau and nothing else.
 
     On a fixed grid each step evaluates its stages and no more; a slope at the end that only an estimate of the error

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from solvers.arrays import Array
+from solvers.method import Planned
 from solvers.noise import Increment
 from solvers.problem import SDE
 
 
 @dataclass(frozen=True, slots=True)
-class EulerMaruyama:
+class EulerMaruyama(Planned):
     r"""Euler–Maruyama for :math:`dX = f(t, X)\,dt + g(t)\,dW`.
 
     .. math:: x_1 = x + h f(t_0, x) + g(t_0)\,\Delta W, \quad \Delta W \sim N(0, |h| I)

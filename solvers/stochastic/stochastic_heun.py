@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from solvers.arrays import Array
+from solvers.method import Planned
 from solvers.noise import Increment
 from solvers.problem import SDE
 
 
 @dataclass(frozen=True, slots=True)
-class StochasticHeun:
+class StochasticHeun(Planned):
     r"""Heun's method for :math:`dX = f(t, X)\,dt + g(t)\,dW` with one increment for predictor and corrector.
 
     .. math::
