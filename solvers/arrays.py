@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import reduce
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -42,12 +43,12 @@ def _is_floating(x: Array) -> bool:
     return False
 
 
-def check_state(x: Array) -> None:
+def check_state(x: Array, name: str = "x") -> None:
     """Refuse a state whose arithmetic would not be that of real floating-point arrays."""
     if not _is_floating(x):
         raise TypeError(
             explain(
-                "x: an array of numpy, torch or jax with a real floating dtype",
+                f"{name}: an array of numpy, torch or jax with a real floating dtype",
                 describe(x),
                 "convert it first, e.g. np.asarray(x, dtype=np.float64) or x.float()",
             )
@@ -96,6 +97,27 @@ def stack(states: list[Array]) -> Array:
     return namespace(states[0]).stack(states)
 
 
-def is_tracing(x: Array) -> bool:
-    """Whether ``torch.compile`` is tracing, so that values cannot be looked at."""
-    return is_torch(x) and bool(sys.modules["torch"].compiler.is_compiling())
+def concat(parts: list[Array], axis: int) -> Array:
+    """Join arrays along an axis that they have."""
+    # torch's own name, for torch.compile follows it and not the search for a namespace.
+    return sys.modules["torch"].cat(parts, axis) if is_torch(parts[0]) else namespace(parts[0]).concat(parts, axis=axis)
+
+
+def widest(arrays: list[Array]) -> Any:
+    """Return the dtype in which the numbers of all arrays have a place."""
+    dtypes = [x.dtype for x in arrays]
+    if is_torch(arrays[0]):
+        return reduce(sys.modules["torch"].promote_types, dtypes)
+    return namespace(arrays[0]).result_type(*dtypes)
+
+
+def looks_finite(x: Array) -> bool:
+    """Whether no entry is seen to be NaN or infinite: none can be seen where ``torch.compile`` or jax traces."""
+    if is_torch(x) and sys.modules["torch"].compiler.is_compiling():
+        return True
+    jax = sys.modules.get("jax")
+    not_known = () if jax is None else jax.errors.TracerBoolConversionError
+    try:
+        return all_finite(x)
+    except not_known:
+        return True

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from solvers.adaptive import Adaptive, AdaptiveSolution, solve_adaptively
-from solvers.arrays import Array, all_finite, check_state, describe, is_tracing, stack
+from solvers.arrays import Array, all_finite, check_state, describe, looks_finite, stack
 from solvers.check import check_solve
 from solvers.errors import NonFiniteError, explain
 from solvers.grid import check_count
@@ -24,6 +24,7 @@ from solvers.noise import increments
 from solvers.problem import Problem
 from solvers.progress import shown
 from solvers.solution import Solution
+from solvers.trees import Layout, Tree, is_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class _Run:
         raise TypeError(explain(wanted, f"{describe(sent)} from send()", "send an array like step.x, or None"))
 
 
-def steps(problem: Problem, x: Array, ts: Any, method: Method, rng: Any = None) -> Generator[Step, Array | None, None]:
+def steps(problem: Problem, x: Tree, ts: Any, method: Method, rng: Any = None) -> Generator[Step, Tree | None, None]:
     """Solve one step at a time: the loop of ``solve`` as a generator, for previews, callbacks and constraints.
 
     ``send(x)`` replaces the state that was just reached and returns that step anew, so a loop reads::
@@ -96,6 +97,9 @@ def steps(problem: Problem, x: Array, ts: Any, method: Method, rng: Any = None) 
     if isinstance(method, Adaptive):
         remedy = "call solve with Adaptive, or give steps the method inside it"
         raise TypeError(explain("a method of fixed steps, such as Dopri5()", "Adaptive", remedy))
+    if is_tree(x):
+        layout = Layout(x)
+        return layout.steps(steps(layout.problem(problem), layout.x, ts, method, rng))
     return _labelled(_Run(problem, x, ts, method, rng))
 
 
@@ -109,7 +113,7 @@ def _labelled(run: _Run) -> Generator[Step, Array | None, None]:
 
 def solve(
     problem: Problem,
-    x: Array,
+    x: Tree,
     ts: Any,
     method: Method | Adaptive,
     *,
@@ -122,7 +126,9 @@ def solve(
 
     Args:
         problem: an ODE, an SDE or a Denoising.
-        x: the state at the first time, a numpy, torch or jax array with a real floating dtype; it is not changed.
+        x: the state at the first time, a numpy, torch or jax array with a real floating dtype; it is not changed. Or a
+            tuple, list or dict of such arrays, nested as you like (:mod:`solvers.trees`): the problem is then called
+            with, and returns, a tree of the same structure, and so are the states returned.
         ts: times, in the order in which they are visited: ``uniform(n)`` for n steps from noise to data.
         method: such as ``Heun()``; of the kind that the problem needs. :class:`Adaptive` chooses the steps itself
             and takes from ``ts`` the first time, the last and those at which the states are kept.
@@ -143,6 +149,8 @@ def solve(
         PoleError: the method would evaluate the problem at a pole; raised before the first evaluation.
         NonFiniteError: the result is not finite; it carries the solution so far.
     """
+    if is_tree(x):
+        return _of_tree(problem, Layout(x), ts, method, rng, save, progress, check_every)
     if isinstance(method, Adaptive):
         return _adaptive(problem, x, ts, method, save, progress, check_every)
     run = _Run(problem, x, ts, method, rng)
@@ -154,11 +162,30 @@ def solve(
     for index, current in enumerate(states, start=1):
         if xs is not None:
             xs.append(current)
-        if index % every == 0 and not _looks_finite(current):
+        if index % every == 0 and not looks_finite(current):
             _raise_non_finite(run, current, xs, index, every)
-    if last % every and not _looks_finite(current):
+    if last % every and not looks_finite(current):
         _raise_non_finite(run, current, xs, last, every)
     return Solution(current, None if xs is None else stack(xs), np.array(run.times), run.counted.count, "success")
+
+
+def _of_tree(
+    problem: Problem,
+    layout: Layout,
+    ts: Any,
+    method: Method | Adaptive,
+    rng: Any,
+    save: bool,
+    progress: bool,
+    check_every: int | None,
+) -> Solution:
+    """Solve for the leaves of a tree, joined into one array."""
+    joined, method = layout.problem(problem), layout.method(method)
+    try:
+        found = solve(joined, layout.x, ts, method, rng=rng, save=save, progress=progress, check_every=check_every)
+    except NonFiniteError as error:
+        raise NonFiniteError(str(error), layout.solution(error.solution)) from None
+    return layout.solution(found)
 
 
 def _adaptive(
@@ -170,10 +197,6 @@ def _adaptive(
         remedy = f"leave {wish} out: every step is checked, and their number is not known beforehand"
         raise ValueError(explain("a method of fixed steps", f"Adaptive with {wish}", remedy))
     return solve_adaptively(problem, x, ts, method, save)
-
-
-def _looks_finite(x: Array) -> bool:
-    return is_tracing(x) or all_finite(x)
 
 
 def _raise_non_finite(run: _Run, x: Array, xs: list[Array] | None, index: int, every: int) -> None:
