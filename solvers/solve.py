@@ -36,7 +36,7 @@ class Step:
     x: Array
 
 
-class _Run:
+class Run:
     """A solve whose arguments have been checked and which has not started."""
 
     def __init__(self, problem: Problem, x: Array, ts: Any, method: Method, rng: Any) -> None:
@@ -60,9 +60,9 @@ class _Run:
                 x = self._accepted(sent)
                 sent = yield x
             t0 = t1
-        self._check_end(x)
+        self.check_end(x)
 
-    def _check_end(self, x: Array) -> None:
+    def check_end(self, x: Array) -> None:
         """Refuse a state that has changed its kind: answers are compared with it in the first step only, for speed."""
         if x.shape != self.x.shape or x.dtype != self.x.dtype:
             name = self.problem.evaluated
@@ -100,10 +100,10 @@ def steps(problem: Problem, x: Tree, ts: Any, method: Method, rng: Any = None) -
     if is_tree(x):
         layout = Layout(x)
         return layout.steps(steps(layout.problem(problem), layout.x, ts, method, rng))
-    return _labelled(_Run(problem, x, ts, method, rng))
+    return _labelled(Run(problem, x, ts, method, rng))
 
 
-def _labelled(run: _Run) -> Generator[Step, Array | None, None]:
+def _labelled(run: Run) -> Generator[Step, Array | None, None]:
     states = run.states()
     for index, x in enumerate(states, start=1):
         sent = yield Step(index, run.times[index], x)
@@ -153,7 +153,7 @@ def solve(
         return _of_tree(problem, Layout(x), ts, method, rng, save, progress, check_every)
     if isinstance(method, Adaptive):
         return _adaptive(problem, x, ts, method, save, progress, check_every)
-    run = _Run(problem, x, ts, method, rng)
+    run = Run(problem, x, ts, method, rng)
     last = len(run.times) - 1
     every = last if check_every is None else check_count("check_every: a number of steps", check_every)
     xs = [x] if save else None
@@ -199,7 +199,7 @@ def _adaptive(
     return solve_adaptively(problem, x, ts, method, save)
 
 
-def _raise_non_finite(run: _Run, x: Array, xs: list[Array] | None, index: int, every: int) -> None:
+def _raise_non_finite(run: Run, x: Array, xs: list[Array] | None, index: int, every: int) -> None:
     """Say as exactly as the states at hand allow where the numbers ended."""
     so_far = Solution(
         x, None if xs is None else stack(xs), np.array(run.times[: index + 1]), run.counted.count, "non-finite"

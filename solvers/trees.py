@@ -54,13 +54,13 @@ class Layout:
     """
 
     def __init__(self, tree: Tree) -> None:
-        found = list(_leaves(tree, tree, "x"))
+        found = list(leaves(tree, tree, "x"))
         for path, leaf in found:
             check_state(leaf, path)
         if not found:
             raise ValueError(explain("x: a tree with at least one array", repr(tree), "pass an array"))
         arrays = [leaf for _, leaf in found]
-        self.structure = _shaped(tree, iter(range(len(found))))
+        self.structure = shaped(tree, iter(range(len(found))))
         self.batched = all(leaf.ndim for leaf in arrays) and len({leaf.shape[0] for leaf in arrays}) == 1
         self.leaves: list[Leaf] = []
         start = 0
@@ -88,7 +88,7 @@ class Layout:
 
     def tree(self, joined: Array) -> Tree:
         """Return the tree of a joined state, or of several along first axes."""
-        return _shaped(self.structure, iter(self._parts(joined)))
+        return shaped(self.structure, iter(self._parts(joined)))
 
     def joined(self, value: Tree, parts: list[Array], name: str, remedy: str) -> Array:
         """Return a tree as one array, if it is like ``parts``, leaf by leaf.
@@ -104,7 +104,7 @@ class Layout:
             ValueError: a leaf of another shape.
         """
         try:
-            found = list(_leaves(self.structure, value, ""))
+            found = list(leaves(self.structure, value, ""))
         except LookupError:
             wanted = f"{name}: {_sketch(self.structure)}, the structure of x"
             raise TypeError(explain(wanted, _sketch(value), remedy)) from None
@@ -126,7 +126,7 @@ class Layout:
 
         def joined(time: Any, x: Array) -> Array:
             parts = self._parts(x)
-            value = field(time, _shaped(self.structure, iter(parts)))
+            value = field(time, shaped(self.structure, iter(parts)))
             return self.joined(value, parts, f"{name}(time, x)", remedy)
 
         return type(problem)(**{**vars(problem), name: joined})
@@ -167,7 +167,7 @@ class Layout:
                 sent = yield replace(again, x=self.tree(again.x))
 
 
-def _leaves(structure: Tree, value: Tree, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(structure: Tree, value: Tree, path: str) -> Iterator[tuple[str, Any]]:
     """Yield path and leaf of a tree in the order of a structure.
 
     Raises:
@@ -177,25 +177,25 @@ def _leaves(structure: Tree, value: Tree, path: str) -> Iterator[tuple[str, Any]
         if not isinstance(value, dict) or value.keys() != structure.keys():
             raise LookupError
         for key in structure:
-            yield from _leaves(structure[key], value[key], f"{path}[{key!r}]")
+            yield from leaves(structure[key], value[key], f"{path}[{key!r}]")
     elif is_tree(structure):
         kind = tuple if isinstance(structure, tuple) else list
         if not isinstance(value, kind) or len(value) != len(structure):
             raise LookupError
         for index, (branch, inner) in enumerate(zip(structure, value)):
-            yield from _leaves(branch, inner, f"{path}[{index}]")
+            yield from leaves(branch, inner, f"{path}[{index}]")
     elif is_tree(value):
         raise LookupError
     else:
         yield path, value
 
 
-def _shaped(structure: Tree, leaves: Iterator[Any]) -> Tree:
+def shaped(structure: Tree, leaves: Iterator[Any]) -> Tree:
     """Return a tree of a structure with other leaves."""
     if isinstance(structure, dict):
-        return {key: _shaped(branch, leaves) for key, branch in structure.items()}
+        return {key: shaped(branch, leaves) for key, branch in structure.items()}
     if isinstance(structure, (tuple, list)):
-        branches = [_shaped(branch, leaves) for branch in structure]
+        branches = [shaped(branch, leaves) for branch in structure]
         if isinstance(structure, list):
             return branches
         return type(structure)(*branches) if hasattr(structure, "_fields") else tuple(branches)
