@@ -1,62 +1,18 @@
 """What every method owes its caller, whatever its formula."""
 
 import inspect
-import math
 import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from law_problems import Replay, drift, every_method, generator, problem_for, start
 from solver_methods import DENOISING, DETERMINISTIC, EXPONENTIAL, METHODS, name
 
 import solvers
-from solvers import ODE, SDE, Denoising, solve, steps, uniform
+from solvers import ODE, SDE, solve, steps, uniform
 from solvers.method import evaluation_times
-
-every_method = pytest.mark.parametrize("method", [*METHODS, *DENOISING], ids=name)
-
-
-def drift(time, x):
-    return math.cos(3.0 * time) * x / (1.0 + x * x)
-
-
-def schedule(time):
-    return 1.0 + 0.5 * time
-
-
-def problem_for(method, field=drift, coefficient=schedule):
-    if method in DENOISING:
-        clock = (lambda t, s: t - s) if method.reads_clock else (lambda t, s: 0.0)
-        sigma = lambda time: time * coefficient(time)  # noqa: E731
-        return Denoising(
-            field, coefficient, sigma, lambda time: -2.0 * math.log(time), lambda L: math.exp(-L / 2), clock
-        )
-    return SDE(field, coefficient) if method.stochastic else ODE(field)
-
-
-def start(dtype=np.float64, rows=5):
-    return np.linspace(-0.9, 1.1, 2 * rows).reshape(rows, 2).astype(dtype)
-
-
-def generator(seed=0):
-    return np.random.default_rng(seed)
-
-
-class Replay:
-    """The same increments for numpy and torch: drawn by numpy, handed over in the library and dtype of x."""
-
-    def __init__(self, seed):
-        self.seed = seed
-
-    def increments(self, x):
-        rng = np.random.default_rng(self.seed)
-
-        def noise(t0, t1):
-            dW = rng.standard_normal(tuple(x.shape)) * math.sqrt(abs(t1 - t0))
-            return torch.asarray(dW, dtype=x.dtype) if isinstance(x, torch.Tensor) else dW.astype(x.dtype)
-
-        return noise
 
 
 def test_the_list_of_methods_is_complete():
@@ -274,18 +230,3 @@ def test_gradients_pass_through():
     solution = solve(ODE(lambda time, x: -x), x, uniform(10, 0.0, 1.0), solvers.Euler())
     (gradient,) = torch.autograd.grad(solution.x.sum(), x)
     assert abs(float(gradient) - 0.9**10) < 1e-14
-
-
-@pytest.mark.parametrize("method", DETERMINISTIC, ids=name)
-def test_torch_compile_follows_a_short_solve(method):
-    """A solve over a list of eight steps is one graph, with the numbers of the loop."""
-    ts = uniform(8).tolist()
-    problem = ODE(lambda time, x: math.cos(time) * x - torch.tanh(x))
-
-    def end(x):
-        return solve(problem, x, ts, method).x
-
-    x = torch.from_numpy(start())
-    torch.compiler.reset()  # one function is compiled for many methods, and dynamo allows eight versions of it
-    compiled = torch.compile(end, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(x), end(x), rtol=0, atol=1e-14)
