@@ -105,15 +105,6 @@ def test_a_noise_model_is_refused_where_there_is_no_signal(method):
         solve(made, np.ones(2), uniform(4), method)
 
 
-@pytest.mark.parametrize("method", [DPMSolverPP(3), UniPC(3)], ids=name)
-def test_short_exponential_solves_compile(method):
-    """A solve of a few steps is one graph, its start and its last step included."""
-    ts, made = uniform(4).tolist(), problem(lambda t, x: torch.tanh(x + t))
-    x = torch.linspace(-1, 1, 4, dtype=torch.float64)
-    compiled = torch.compile(lambda x: solve(made, x, ts, method).x, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(x), solve(made, x, ts, method).x, rtol=0, atol=1e-14)
-
-
 def test_a_state_sent_is_kept_by_the_corrector():
     """A state that replaces the one reached is corrected by the same increment, not overwritten."""
     made = problem(lambda t, x: np.full_like(x, math.sin(5 * t)))
