@@ -7,7 +7,7 @@ from typing import Any
 
 from solvers.adaptive import Adaptive
 from solvers.arrays import is_numpy, is_torch
-from solvers.check import check_interval, check_method, check_poles, check_within
+from solvers.check import check_interval, check_method, check_solve, check_within
 from solvers.errors import explain
 from solvers.grid import host_times
 from solvers.method import Method
@@ -92,10 +92,9 @@ def adjoint(
 def _check_way_back(problem: ODE, ts: Any, method: Any) -> None:
     """Refuse a pole that only the way back would meet."""
     times = host_times(ts)[::-1]
-    adaptive = isinstance(method, Adaptive)
-    check_method(method.method if adaptive else method, problem)
+    if not isinstance(method, Adaptive):
+        check_solve(problem, times, method)
+        return
+    check_method(method.method, problem)
     check_within(problem, times)
-    if adaptive:
-        check_interval(problem, times)
-    else:
-        check_poles(problem, times, method)
+    check_interval(problem, times)
