@@ -88,8 +88,8 @@ def steps(problem: Problem, x: Tree, ts: Any, method: Method, rng: Any = None) -
         for step in run:
             run.send(constrained(step.time, step.x))
 
-    The arguments are those of ``solve`` and are checked when ``steps`` is called, not at the first step. The states
-    are not checked for NaN: nothing here looks at a value, so the loop can be traced and transformed.
+    The arguments are those of ``solve``, trees included, and are checked when ``steps`` is called, not at the first
+    step. The states are not checked for NaN: nothing here looks at a value, so the loop can be traced and transformed.
 
     Yields:
         Step(index, time, x) after each step; the start is not among them.
@@ -139,9 +139,10 @@ def solve(
         check_every: look for NaN and infinity every so many steps, not only at the end. Each look waits for the device.
 
     Returns:
-        The solution; an :class:`AdaptiveSolution` from :class:`Adaptive`. Under ``torch.compile`` the values cannot be
-        looked at, and none is checked; pass the times as a list there (``uniform(8).tolist()``, made outside), for an
-        array would be traced as a tensor.
+        The solution; an :class:`AdaptiveSolution` from :class:`Adaptive`. Under ``torch.compile`` and ``jax.jit`` the
+        values cannot be looked at, and none is checked. For ``torch.compile`` pass the times as a list
+        (``uniform(8).tolist()``, made outside), for an array would be traced as a tensor; and noise from an object with
+        ``increments(x)``, for a torch Generator cannot be traced.
 
     Raises:
         TypeError: an argument of the wrong kind; an answer of the problem with another dtype than ``x``.

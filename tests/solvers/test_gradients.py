@@ -147,6 +147,19 @@ def test_checkpoints_change_no_bit(method, segments):
     assert all(torch.equal(plain, kept) for plain, kept in zip(*found))
 
 
+@pytest.mark.parametrize("method", [*LONG_MEMORY, StochasticHeun()], ids=name)
+def test_plans_are_carried_over_checkpoints(method):
+    """A planned method goes on where a segment ended: its derivatives are those of the plain solve, to the last bit."""
+    slopes = []
+    for run in (solve, checkpointed):
+        x, weight = tensors(start(), WEIGHT)
+        problem = problem_for(method, curved(weight))
+        planned = method.plan(problem, uniform(9))
+        end = run(problem, x, uniform(9), planned, rng=torch.Generator().manual_seed(4)).x
+        slopes.append(torch.autograd.grad((end**2).sum(), (x, weight)))
+    assert all(torch.equal(*pair) for pair in zip(*slopes))
+
+
 @pytest.mark.parametrize("method", [EulerMaruyama(), StochasticHeun(), Ancestral()], ids=name)
 def test_other_sources_of_noise_are_drawn_once(method):
     """An object with increments is asked for each draw once, and the way back has the same draws."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from law_problems import Replay, drift, every_method, generator, problem_for, start
-from solver_methods import DENOISING, DETERMINISTIC, EXPONENTIAL, METHODS, name
+from solver_methods import DENOISING, METHODS, name
 
 import solvers
 from solvers import ODE, SDE, solve, steps, uniform
@@ -24,7 +24,7 @@ def test_the_list_of_methods_is_complete():
 
 @every_method
 def test_nothing_given_is_changed(method):
-    """The state and the grid that were passed in are the same afterwards, and so is a state that a step was given."""
+    """The state and the grid passed in are the same afterwards; so are the states and answers of every evaluation."""
     x, ts = start(), uniform(7)
     x.setflags(write=False)
     ts.setflags(write=False)
@@ -32,8 +32,10 @@ def test_nothing_given_is_changed(method):
 
     def field(time, x):
         x.setflags(write=False)
-        seen.append((x, x.copy()))
-        return drift(time, x)
+        answer = drift(time, x)
+        answer.setflags(write=False)
+        seen.extend([(x, x.copy()), (answer, answer.copy())])
+        return answer
 
     solve(problem_for(method, field), x, ts, method, rng=generator())
     np.testing.assert_array_equal(x, start())
@@ -72,13 +74,54 @@ def test_same_seed_same_result(method):
     assert np.array_equal(first, other) is not method.stochastic
 
 
-@pytest.mark.parametrize("method", [*DETERMINISTIC, *EXPONENTIAL], ids=name)
+class OfRow:
+    """The noise that one row of the batch has in a replay."""
+
+    def __init__(self, seed, row):
+        self.seed = seed
+        self.row = row
+
+    def increments(self, x):
+        noise = Replay(self.seed).increments(start())
+        return lambda t0, t1: noise(t0, t1)[self.row][None]
+
+
+@every_method
 def test_rows_do_not_know_each_other(method):
-    """A row solved alone is the row solved in a batch, to the last bit."""
+    """A row solved alone, with its own noise, is the row solved in a batch, to the last bit."""
     problem = problem_for(method)
-    together = solve(problem, start(), uniform(9), method).x
+    together = solve(problem, start(), uniform(9), method, rng=Replay(1)).x
     for k, row in enumerate(start()):
-        np.testing.assert_array_equal(solve(problem, row[None], uniform(9), method).x[0], together[k])
+        alone = solve(problem, row[None], uniform(9), method, rng=OfRow(1, k)).x
+        np.testing.assert_array_equal(alone[0], together[k])
+
+
+@every_method
+def test_solves_do_not_know_each_other(method):
+    """Two solves by one method object, step by step in turn, are the two solves by themselves."""
+    starts, grids = (start(), 0.5 * start()), (uniform(6), uniform(6, 0.9, 0.05))
+    runs = [steps(problem_for(method), x, ts, method, Replay(k)) for k, (x, ts) in enumerate(zip(starts, grids))]
+    *_, ends = zip(*runs)
+    for k, (x, ts) in enumerate(zip(starts, grids)):
+        expected = solve(problem_for(method), x, ts, method, rng=Replay(k)).x
+        np.testing.assert_array_equal(ends[k].x, expected)
+
+
+@every_method
+def test_tensors_given_are_not_written_to(method):
+    """Torch counts writes: the start, the states that the field is given and its answers have none."""
+    seen = []
+
+    def field(time, x):
+        answer = drift(time, x)
+        seen.extend([(x, x._version), (answer, answer._version)])
+        return answer
+
+    x = torch.from_numpy(start())
+    solve(problem_for(method, field), x, uniform(7), method, rng=torch.Generator().manual_seed(0), save=True)
+    assert x._version == 0
+    assert all(tensor._version == version for tensor, version in seen)
+    np.testing.assert_array_equal(x, start())
 
 
 @every_method
