@@ -52,3 +52,15 @@ class Replay:
             return torch.asarray(dW, dtype=x.dtype) if isinstance(x, torch.Tensor) else dW.astype(x.dtype)
 
         return noise
+
+
+WEIGHT = [[0.3, -1.1], [0.8, 0.2]]
+
+
+def tensors(*values):
+    return tuple(torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in values)
+
+
+def curved(weight):
+    """A field that bends, depends on time and on a parameter; one evaluation saves several tensors."""
+    return lambda time, x: torch.tanh(x @ weight) * math.cos(3.0 * time)
