@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from solvers.arrays import Array
 from solvers.check import expect_method
 from solvers.errors import explain
 from solvers.grid import Grid, check_grid
 from solvers.method import Method
 from solvers.problem import Problem
 from solvers.solve import solve
+from solvers.trees import Layout, Tree, is_tree
 
 
-def local_errors(problem: Problem, x: Array, ts: Any, method: Method) -> Grid:
+def local_errors(problem: Problem, x: Tree, ts: Any, method: Method) -> Grid:
     r"""Return the root mean square error that each step of a grid makes by itself.
 
     A step is compared with two of half its length in time, from the same state. For order p their difference is
@@ -25,7 +25,7 @@ def local_errors(problem: Problem, x: Array, ts: Any, method: Method) -> Grid:
 
     Args:
         problem: the problem, evaluated some four times as often as in a solve.
-        x: states at the first time, representative ones: a batch of noise.
+        x: states at the first time, representative ones: a batch of noise, or a tree of arrays.
         ts: the grid, n + 1 times.
         method: a deterministic method for the problem.
 
@@ -41,6 +41,9 @@ def local_errors(problem: Problem, x: Array, ts: Any, method: Method) -> Grid:
     if expect_method(method).stochastic:
         remedy = "measure with a deterministic method of the same kind"
         raise TypeError(explain("a deterministic method", type(method).__name__, remedy))
+    if is_tree(x):
+        layout = Layout(x)
+        problem, x = layout.problem(problem), layout.x
     errors = []
     for t0, t1 in pairwise(check_grid(ts).tolist()):
         once = solve(problem, x, [t0, t1], method).x

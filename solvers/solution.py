@@ -13,7 +13,7 @@ class Solution:
     """What a solve returns.
 
     Args:
-        x: the state at the last time reached.
+        x: the state at the last time reached; where the start was a tree of arrays, this and ``xs`` are such trees.
         xs: with ``save=True`` the states at all times, start included, shape (n + 1, …); None otherwise.
         ts: the times, float64, shape (n + 1,).
         nfe: how often the problem was evaluated, counted and not computed.

@@ -64,3 +64,17 @@ def tensors(*values):
 def curved(weight):
     """A field that bends, depends on time and on a parameter; one evaluation saves several tensors."""
     return lambda time, x: torch.tanh(x @ weight) * math.cos(3.0 * time)
+
+
+def parted(x):
+    """Return an array of two columns as a tree of its columns."""
+    return {"first": x[..., :1], "rest": (x[..., 1:],)}
+
+
+def merged(tree):
+    """Return the array of such a tree."""
+    return np.concatenate([np.asarray(tree["first"]), np.asarray(tree["rest"][0])], axis=-1)
+
+
+def tree_drift(time, tree):
+    return {"rest": (drift(time, tree["rest"][0]),), "first": drift(time, tree["first"])}

@@ -101,6 +101,17 @@ def test_the_solution_is_that_of_solve(method):
     assert (found.nfe, found.status, found.ts.tolist()) == (plain.nfe, plain.status, plain.ts.tolist())
 
 
+def test_the_way_back_may_have_another_method():
+    """Forward evaluates as the method does, backward as the other one does."""
+    calls = []
+    x = torch.ones(2, requires_grad=True)
+    end = adjoint(ODE(lambda time, x: calls.append(time) or torch.sin(x)), x, uniform(5), Heun(), backward=RK4()).x
+    assert len(calls) == 10
+    end.sum().backward()
+    assert len(calls) == 10 + 20
+    assert calls[10:12] == [0.0, 0.1]
+
+
 def test_memory_does_not_grow():
     """The peak over forward and backward is the same for 16 and for 256 steps."""
     peaks = []

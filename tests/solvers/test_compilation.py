@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from law_problems import Replay, problem_for, start
+from law_problems import Replay, merged, parted, problem_for, start, tree_drift
 from solver_methods import DENOISING, METHODS, name
 
-from solvers import AdamsBashforth, Ancestral, Heun, StochasticHeun, UniPC, solve, steps, uniform
+from solvers import AdamsBashforth, Ancestral, DPMSolverPP, Heun, StochasticHeun, UniPC, solve, steps, uniform
 
 QUICK = [Heun(), StochasticHeun(), UniPC(3)]
 ALL = [method for method in [*METHODS, *DENOISING] if method not in QUICK]
@@ -102,3 +102,39 @@ def test_a_traced_solve_still_checks_where_it_can():
     with pytest.raises(ValueError, match="NaN or infinity"):
         jax.grad(end)(jax.numpy.ones(2))
     assert bool(jax.numpy.isnan(jax.jit(end)(jax.numpy.ones(2))))
+
+
+@pytest.mark.parametrize("method", [Heun(), DPMSolverPP(2)], ids=name)
+def test_torch_follows_trees(method):
+    """A short solve of a tree is one graph, also with leaves of two precisions; derivatives reach every leaf."""
+    ts = uniform(4).tolist()
+    problem = problem_for(method, lambda time, x: (torch.tanh(x[0]), [x[1][0] * x[0].float()]))
+
+    def end(x):
+        return solve(problem, x, ts, method).x
+
+    x = (torch.linspace(-1, 1, 4, dtype=torch.float64, requires_grad=True), [torch.ones(4, requires_grad=True)])
+    torch.compiler.reset()
+    found, expected = torch.compile(end, fullgraph=True, backend="eager")(x), end(x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+    slopes = torch.autograd.grad(expected[1][0].sum(), (x[0], x[1][0]))
+    assert [slope.dtype for slope in slopes] == [torch.float64, torch.float32]
+    assert all(bool((slope != 0).all()) for slope in slopes)
+
+
+@pytest.mark.parametrize("method", [Heun(), DPMSolverPP(2)], ids=name)
+def test_jax_follows_trees(method):
+    """jax.jit and jax.grad take a solve of a tree, with numpy's numbers to the rounding of float32."""
+    jax = pytest.importorskip("jax")
+    x = parted(start(np.float32))
+
+    def end(x):
+        return solve(problem_for(method, tree_drift), x, uniform(4), method).x
+
+    expected = merged(end(x))
+    found = jax.jit(end)(jax.tree.map(jax.numpy.asarray, x))
+    assert isinstance(found["rest"][0], jax.Array)
+    np.testing.assert_allclose(merged(found), expected, rtol=0, atol=1e-6)
+    slope = jax.grad(lambda x: end(x)["first"].sum())(jax.tree.map(jax.numpy.asarray, x))
+    assert bool((slope["first"] != 0).all())
+    assert not bool((slope["rest"][0] != 0).any())

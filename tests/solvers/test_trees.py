@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from law_problems import drift, every_method, problem_for, start
+from law_problems import every_method, merged, parted, problem_for, start, tree_drift
 from refusals import PARTS, Recorder, refused
 from scipy import stats
 from solver_methods import ADAPTABLE, name
@@ -17,12 +17,12 @@ from solvers import (
     SDE,
     Adaptive,
     Dopri5,
-    DPMSolverPP,
     Euler,
     EulerMaruyama,
     Event,
     Heun,
     NonFiniteError,
+    local_errors,
     solve,
     steps,
     uniform,
@@ -32,20 +32,6 @@ from solvers import (
 class Pair(NamedTuple):
     position: object
     speed: object
-
-
-def parted(x):
-    """Return an array of two columns as a tree of its columns."""
-    return {"first": x[..., :1], "rest": (x[..., 1:],)}
-
-
-def merged(tree):
-    """Return the array of such a tree."""
-    return np.concatenate([np.asarray(tree["first"]), np.asarray(tree["rest"][0])], axis=-1)
-
-
-def tree_drift(time, tree):
-    return {"rest": (drift(time, tree["rest"][0]),), "first": drift(time, tree["first"])}
 
 
 def dtypes_of(leaves):
@@ -169,6 +155,13 @@ def test_leaves_keep_their_dtypes(library, method):
     assert abs(float(found.x[1][0]) - math.exp(-1.0)) < 1e-6
 
 
+def test_local_errors_of_trees():
+    """The errors of the steps are those of the array that holds all leaves."""
+    tree_field = lambda time, x: {"first": -x["first"], "rest": (-x["rest"][0],)}  # noqa: E731
+    found = local_errors(ODE(tree_field), parted(start()), uniform(4), Heun())
+    np.testing.assert_array_equal(found, local_errors(ODE(lambda time, x: -x), start(), uniform(4), Heun()))
+
+
 def test_the_noise_of_leaves_is_independent():
     """Two leaves of one solve are driven by uncorrelated noise of the right variance."""
     still = SDE(lambda time, x: [0.0 * leaf for leaf in x], lambda time: 1.0)
@@ -194,6 +187,7 @@ X = {"a": np.ones((2, 3), np.float32), "b": (np.ones(2),)}
     ("answer", "kind", "words"),
     [
         (lambda x: x["a"], TypeError, r"drift\(time, x\): \{'a': \*, 'b': \(\*,\)\}, the structure of x; received \*"),
+        (lambda x: {"a": x["a"], "z": x["b"]}, TypeError, r"received \{'a': \*, 'z': \(\*,\)\}"),
         (lambda x: {"a": x["a"]}, TypeError, r"received \{'a': \*\}; remedy: return from drift a tree like"),
         (lambda x: {"a": x["a"], "b": x["b"], "c": x["a"]}, TypeError, "'c'"),
         (lambda x: {"a": x["a"], "b": list(x["b"])}, TypeError, r"received .*'b': \[\*\]"),
@@ -258,39 +252,3 @@ def test_what_is_no_problem_is_refused_as_for_arrays():
     """A bare function and a method of another kind are told apart with trees as well."""
     refused(TypeError, r"wrap the function: ODE\(drift\)", Recorder(), [np.ones(2)], uniform(2), Heun())
     refused(TypeError, "a Denoising for DDIM", ODE(Recorder()), [np.ones(2)], uniform(2), DDIM())
-
-
-@pytest.mark.parametrize("method", [Heun(), DPMSolverPP(2)], ids=name)
-def test_torch_follows_trees(method):
-    """A short solve of a tree is one graph, also with leaves of two precisions; derivatives reach every leaf."""
-    ts = uniform(4).tolist()
-    problem = problem_for(method, lambda time, x: (torch.tanh(x[0]), [x[1][0] * x[0].float()]))
-
-    def end(x):
-        return solve(problem, x, ts, method).x
-
-    x = (torch.linspace(-1, 1, 4, dtype=torch.float64, requires_grad=True), [torch.ones(4, requires_grad=True)])
-    torch.compiler.reset()
-    found, expected = torch.compile(end, fullgraph=True, backend="eager")(x), end(x)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
-    slopes = torch.autograd.grad(expected[1][0].sum(), (x[0], x[1][0]))
-    assert [slope.dtype for slope in slopes] == [torch.float64, torch.float32]
-    assert all(bool((slope != 0).all()) for slope in slopes)
-
-
-@pytest.mark.parametrize("method", [Heun(), DPMSolverPP(2)], ids=name)
-def test_jax_follows_trees(method):
-    """jax.jit and jax.grad take a solve of a tree, with numpy's numbers to the rounding of float32."""
-    jax = pytest.importorskip("jax")
-    x = parted(start(np.float32))
-
-    def end(x):
-        return solve(problem_for(method, tree_drift), x, uniform(4), method).x
-
-    expected = merged(end(x))
-    found = jax.jit(end)(jax.tree.map(jax.numpy.asarray, x))
-    assert isinstance(found["rest"][0], jax.Array)
-    np.testing.assert_allclose(merged(found), expected, rtol=0, atol=1e-6)
-    slope = jax.grad(lambda x: end(x)["first"].sum())(jax.tree.map(jax.numpy.asarray, x))
-    assert bool((slope["first"] != 0).all())
-    assert not bool((slope["rest"][0] != 0).any())
