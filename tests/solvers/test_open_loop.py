@@ -64,7 +64,7 @@ def test_pinning_a_coordinate_that_tells_nothing(method):
 def test_pinning_is_not_conditioning(method, coefficient):
     """With correlation the mean goes part of the way only and the variance stays too large, on every grid."""
     mean, variance = conditional(0.8)
-    for n in (20, 200, 1000):
+    for n in (20, 200):
         law = sampler_law(pair(0.8), method, uniform(n), coefficient, Data, model=pinned(pair(0.8)))
         assert abs(law.mean[0] - KNOWN) + abs(law.cov[0]).sum() < 1e-12
         assert -1.0 + 0.5 * (mean + 1.0) < law.mean[1] < mean - 0.1
@@ -83,9 +83,9 @@ def test_the_conditional_prediction_conditions(method, coefficient):
         rest = given.data(time, x[..., 1:])
         return np.concatenate([np.full_like(rest, KNOWN), rest], axis=-1)
 
-    law = sampler_law(pair(0.8), method, uniform(4000), coefficient, Data, model=data)
+    law = sampler_law(pair(0.8), method, uniform(500), coefficient, Data, model=data)
     np.testing.assert_allclose(law.mean, [KNOWN, mean], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(law.cov, [[0.0, 0.0], [0.0, variance]], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(law.cov, [[0.0, 0.0], [0.0, variance]], rtol=0, atol=4e-3)
 
 
 def test_sending_states_is_pinning_the_prediction():
