@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from solvers.arrays import Array, check_state, namespace
+from solvers.arrays import Array, check_state, like, namespace
 from solvers.errors import explain
 from solvers.grid import check_count
 
@@ -33,7 +33,7 @@ def dequantise(values: Array, uniforms: Array, levels: int = 256, interval: tupl
     """
     check_state(uniforms)
     low, width = interval[0], _width(levels, interval)
-    return low + (values + uniforms) * width
+    return low + (like(values, uniforms) + uniforms) * width
 
 
 def bits_per_dimension(
