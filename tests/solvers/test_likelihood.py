@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from solvers import ODE, RK4, SDE, Adaptive, Dopri5, Event, uniform
+from solvers import ODE, RK4, SDE, Adaptive, Dopri5, Event, NonFiniteError, Pole, PoleError, uniform
 from solvers.likelihood import (
     divergence,
     hutch_plus_plus,
@@ -176,6 +176,25 @@ def test_a_solve_that_ends_early_has_no_density():
     for settings in (Adaptive(Dopri5(), max_steps=1, first_step=1e-3), Adaptive(Dopri5(), events=(event,))):
         with pytest.raises(ValueError, match=r"reaches the last time.*received the status '(max-steps|event)'"):
             log_likelihood(ODE(turn), x, [0.0, 1.0], settings, standard)
+
+
+def test_what_a_solve_refuses():
+    """Poles and domains of the problem hold for its likelihood, before the first call; NaN is named."""
+    calls, x = [], torch.ones(2, 1, dtype=torch.float64)
+
+    def model(time, x):
+        calls.append(time)
+        return x * (math.nan if time > 0.5 else 1.0)
+
+    for problem, kind, words in (
+        (ODE(model, poles=(Pole(0.0, "1/t diverges"),)), PoleError, "a pole at time 0.0"),
+        (ODE(model, domain=(0.1, 1.0)), ValueError, "a grid that starts at 0.0"),
+    ):
+        with pytest.raises(kind, match=words):
+            log_likelihood(problem, x, GRID, RK4(), standard)
+    assert calls == []
+    with pytest.raises(NonFiniteError, match="NaN or infinity between step 1"):
+        log_likelihood(ODE(model), x, GRID, RK4(), standard)
 
 
 def test_what_is_refused():
