@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from scipy.stats import sem
 
 from solvers import ODE, RK4, Adaptive, Dopri5, solve, uniform
 from solvers.likelihood import (
@@ -109,6 +110,7 @@ def test_standard_error_over_a_trajectory(kind):
     assert found.estimates.shape == (4000, 8)
     assert abs(float(((found.value - np.trace(whole)) ** 2).mean()) / wanted - 1) < allowed
     assert abs(float((found.standard_error**2).mean()) / wanted - 1) < allowed
+    np.testing.assert_allclose(found.standard_error, sem(found.estimates.numpy(), axis=1), rtol=1e-10)
     mean = found.mean()
     assert abs(mean.value - np.trace(whole)) < 6 * math.sqrt(wanted / 4000)
     assert abs(mean.probe_error / math.sqrt(wanted / 4000) - 1) < allowed
@@ -214,6 +216,20 @@ def test_hutch_plus_plus_is_exact_up_to_the_rank_of_its_sketch(rank):
     np.testing.assert_allclose(estimates, np.trace(matrix), rtol=1e-12)
     every = hutch_plus_plus(linear(MATRIX), gaussian_probes(zeros(1, 4), 6, generator(1)), SIGNS[:1])
     np.testing.assert_allclose(every(0.0, zeros(2, 4)[:1]), np.trace(MATRIX), rtol=1e-12)
+
+
+def test_derivatives_of_hutch_plus_plus():
+    """Where the sketch holds the range its derivative by a parameter is exact, also where QR itself has none."""
+    u, v = torch.tensor(MATRIX[:2])
+    scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    x = zeros(1, 4)
+    trace = hutch_plus_plus(
+        lambda time, x: scale**2 * (x @ v)[:, None] * u,
+        gaussian_probes(x, 3, generator(1)),
+        gaussian_probes(x, 1, generator(2)),
+    )
+    trace(0.0, x).sum().backward()
+    torch.testing.assert_close(scale.grad, 1.4 * (u * v).sum(), rtol=1e-12, atol=0)
 
 
 def test_jax():
