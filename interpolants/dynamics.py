@@ -42,7 +42,8 @@ def probability_flow(schedule: Schedule, model: Model, prediction: Prediction = 
         prediction: what the network predicts.
     """
     combination = drift_combination(schedule, prediction, Integer(0), f"the probability flow of a {prediction} model")
-    return ODE(_combine(combination, model), poles=_poles(combination, None), domain=schedule.domain)
+    poles = _poles(combination, prediction, None)
+    return ODE(_combine(combination, model), poles=poles, domain=schedule.domain)
 
 
 def reverse_sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: Prediction = Velocity) -> SDE:
@@ -89,8 +90,10 @@ def denoising(
     variance = expect_diffusion(w)
     variance.of(schedule)
     combination = conversion(schedule, expect_prediction(prediction, "prediction"), Data)
-    remedy = "a Velocity or a Data model is finite where sampling starts"
-    poles = tuple(Pole(time, f"{combination.label} is infinite at t = {time:g}", remedy) for time in combination.poles)
+    infinite = _infinite(schedule, prediction)
+    remedy = f"a {'VPrediction' if infinite else 'Velocity'} or a Data model is finite where sampling starts"
+    times = sorted({*combination.poles, *infinite})
+    poles = tuple(Pole(time, f"{combination.label} is infinite at t = {time:g}", remedy) for time in times)
     return Denoising(
         _combine(combination, model),
         alpha=schedule.alpha,
@@ -109,7 +112,8 @@ def _sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: 
     label = f"the {direction} SDE of a {prediction} model with w = {w}"
     combination = drift_combination(schedule, prediction, sign * variance.expression, label)
     noise = schedule.coefficient(sqrt(variance.expression), f"the noise of {label}")
-    return SDE(_combine(combination, model), noise, poles=_poles(combination, noise), domain=schedule.domain)
+    poles = _poles(combination, prediction, noise)
+    return SDE(_combine(combination, model), noise, poles=poles, domain=schedule.domain)
 
 
 def drift_combination(schedule: Schedule, prediction: Prediction, w: Expr, label: str) -> Combination:
@@ -161,9 +165,22 @@ def suggest(
     return safe({pole.time for pole in problem.poles}, schedule.domain, stochastic=stochastic, nfe=nfe)
 
 
-def _poles(combination: Combination, noise: Coefficient | None) -> tuple[Pole, ...]:
+def _infinite(schedule: Schedule, prediction: Prediction) -> set[float]:
+    r"""Return the times at which the prediction itself is infinite for data with a density.
+
+    Only a velocity is: where :math:`\dot\alpha` is, and where :math:`\dot\sigma` is at a noise that is not zero, for
+    :math:`\mathbb E[\varepsilon|x]` vanishes with σ.
+    """
+    if prediction != Velocity:
+        return set()
+    noise = {time for time in schedule.quantity("d_sigma").poles if schedule.sigma(time) > 0.0}
+    return noise | set(schedule.quantity("d_alpha").poles)
+
+
+def _poles(combination: Combination, prediction: Prediction, noise: Coefficient | None) -> tuple[Pole, ...]:
     domain = combination.schedule.domain
-    times = {*combination.poles, *(noise.poles if noise is not None else ())}
+    times = {*combination.poles, *_infinite(combination.schedule, prediction)}
+    times |= set(noise.poles if noise is not None else ())
     choice = safe(times, domain, stochastic=noise is not None)
     return tuple(
         Pole(time, f"{combination.label} is infinite at t = {time:g}", _remedy(choice, time == domain[1]))

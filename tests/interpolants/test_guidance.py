@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from interpolants import VP, GaussianMixture, Path, flow_map, probability_flow
+from interpolants import GVP, VP, Gaussian, GaussianMixture, Path, flow_map, probability_flow
 from interpolants.guidance import classifier_free
 from solvers import RK4, solve, uniform
 
@@ -64,3 +64,16 @@ def test_average_velocity_of_a_mixture():
     np.testing.assert_allclose(leap, flow_map.consistency_function(PATH, 0.6, x), rtol=1e-12)
     near = flow_map.average_velocity(PATH, 0.6 - 1e-5, 0.6, x)
     np.testing.assert_allclose(near, PATH.velocity(0.6, x), atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 3.0])
+def test_guided_inversion(scale):
+    """A guided flow inverts with its own scale alone, and variance c becomes deviation c^((1 − ζ)/2)."""
+    narrow, wide = (Path(GVP(), Gaussian([0.0], c)).velocity for c in (0.25, 1.0))
+    plain, guided = (probability_flow(GVP(), classifier_free(narrow, wide, each)) for each in (1.0, scale))
+    data, ts, method = np.linspace(-1.0, 1.0, 5)[:, None], uniform(80), RK4()
+    noise = solve(guided, data, ts[::-1], method).x
+    np.testing.assert_allclose(noise, data / math.sqrt(0.25) * 0.25 ** ((1 - scale) / 2), atol=1e-5)
+    np.testing.assert_allclose(solve(guided, noise, ts, method).x, data, atol=1e-6)
+    other = solve(guided, solve(plain, data, ts[::-1], method).x, ts, method).x
+    np.testing.assert_allclose(other, data * 0.25 ** ((scale - 1) / 2), atol=1e-6)

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from solvers import ODE, RK4, SDE, uniform
-from solvers.likelihood import divergence, hutchinson, log_likelihood
+from solvers import ODE, RK4, SDE, Adaptive, Dopri5, Event, NonFiniteError, Pole, PoleError, uniform
+from solvers.likelihood import (
+    divergence,
+    hutch_plus_plus,
+    hutchinson,
+    log_likelihood,
+    log_likelihood_of_samples,
+    rademacher_probes,
+)
 
 GRID = uniform(40, start=0.0, stop=1.0)
 
@@ -70,6 +77,124 @@ def test_gradients_reach_the_points():
     x = torch.tensor([[0.3, -1.0]], dtype=torch.float64, requires_grad=True)
     log_likelihood(ODE(lambda time, x: 0.5 * x), x, GRID, RK4(), standard).value.sum().backward()
     torch.testing.assert_close(x.grad, -math.e * x.detach(), rtol=1e-7, atol=0)
+
+
+def test_gradients_reach_the_parameters():
+    """∂ log p/∂θ of x' = θx is d − x²e^{2θ}, first step included, though the points themselves need no gradient."""
+    x = torch.tensor([[0.3, -1.0]], dtype=torch.float64)
+    signs = torch.tensor([[1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+    exact = 2 - (x * x).sum() * math.e
+    for make in (divergence, lambda f: hutchinson(f, signs), lambda f: hutch_plus_plus(f, signs[:1], signs)):
+        theta = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+        flow = ODE(lambda time, x: theta * x)  # noqa: B023 - solved before the next
+        log_likelihood(flow, x, GRID, RK4(), standard, make(flow.drift)).value.sum().backward()
+        torch.testing.assert_close(theta.grad, exact, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_no_graph_is_kept_where_none_is_wanted(mode):
+    """Without parameters, or under no_grad and in inference mode with them, the result needs no gradient."""
+    needs = mode is not torch.enable_grad
+    scale = torch.ones(3, dtype=torch.float64, requires_grad=needs)
+    with mode():
+        x = torch.ones(2, 3, dtype=torch.float64)
+        found = log_likelihood(ODE(lambda time, x: 0.7 * scale * x), x, GRID, RK4(), standard)
+    assert not found.value.requires_grad
+    assert found.value.grad_fn is None
+    np.testing.assert_allclose(found.value, standard(x * math.exp(0.7)) + 2.1, rtol=1e-8)
+
+
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_a_drift_that_does_not_read_the_state(library):
+    """A field of time alone has divergence 0, with or without parameters, one by one or at once."""
+    x = torch.ones(2, 3) if library == "torch" else jnp.ones((2, 3))
+    trained = torch.ones(3, requires_grad=True)
+    for field in (lambda time, x: 0 * x.sum() + x * 0 + time, lambda time, x: time + 0 * _still(x)):
+        assert divergence(field)(0.3, x).tolist() == [0.0, 0.0]
+    if library == "torch":
+        for together in (1, 2):
+            found = divergence(lambda time, x: (time * trained).expand(2, 3), together)(0.3, x)
+            assert found.tolist() == [0.0, 0.0]
+
+
+def _still(x):
+    """Return the state without its history."""
+    return x.detach() if isinstance(x, torch.Tensor) else jax.lax.stop_gradient(x)
+
+
+def test_samples_and_their_density():
+    """From noise to samples the density is that of the way back, and the closed form of a linear flow."""
+    x = torch.tensor([[0.3, -1.0], [0.9, 0.2]], dtype=torch.float64)
+    falling = uniform(40)
+    made = log_likelihood_of_samples(ODE(turn), x, falling, RK4(), standard)
+    back = log_likelihood(ODE(turn), made.x, GRID, RK4(), standard)
+    torch.testing.assert_close(made.value, back.value, rtol=0, atol=1e-6)
+    torch.testing.assert_close(back.x, x, rtol=0, atol=1e-6)
+    linear = log_likelihood_of_samples(ODE(lambda time, x: 0.7 * x), x, falling, RK4(), standard)
+    torch.testing.assert_close(linear.value, standard(x) + 2 * 0.7, rtol=1e-8, atol=0)
+    torch.testing.assert_close(linear.x, x * math.exp(-0.7), rtol=1e-8, atol=0)
+
+
+def test_the_model_is_called_once_for_drift_and_divergence():
+    """Whatever the number of probes, a trace of the problem's drift adds no call; one of another function does."""
+    calls = []
+
+    def model(time, x):
+        calls.append(time)
+        return turn(time, x)
+
+    flow, x = ODE(model), torch.zeros(2, 3, dtype=torch.float64)
+    probes = rademacher_probes(x, 5, torch.Generator())
+    for trace in (None, divergence(model), hutchinson(model, probes), hutch_plus_plus(model, probes[:2], probes)):
+        calls.clear()
+        assert log_likelihood(flow, x, uniform(3), RK4(), standard, trace).nfe == len(calls) == 12
+    apart = log_likelihood(flow, x, uniform(3), RK4(), standard, divergence(turn))
+    together = log_likelihood(flow, x, uniform(3), RK4(), standard)
+    torch.testing.assert_close(apart.value, together.value, rtol=1e-13, atol=0)
+
+
+def test_each_sample_with_its_own_steps():
+    """Samples that leave the batch when they have finished keep their densities, exact and with shared probes."""
+    x = torch.tensor([[0.3, -1.0], [2.9, 0.2], [0.0, 0.0]], dtype=torch.float64)
+    settings = Adaptive(Dopri5(), rtol=1e-9, atol=1e-9, per_sample=True)
+    flow = ODE(lambda time, x: torch.sin(3 * x + time[:, None] if torch.is_tensor(time) else 3 * x + time))
+    exact = log_likelihood(flow, x, [0.0, 1.0], settings, standard)
+    fixed = log_likelihood(flow, x, uniform(400, 0.0, 1.0), RK4(), standard)
+    torch.testing.assert_close(exact.value, fixed.value, rtol=0, atol=1e-7)
+    probes = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    shared = log_likelihood(flow, x, [0.0, 1.0], settings, standard, hutchinson(flow.drift, probes))
+    torch.testing.assert_close(shared.value, fixed.value, rtol=0, atol=1e-7)
+    own = hutchinson(flow.drift, rademacher_probes(x, 2, torch.Generator()))
+    with pytest.raises(ValueError, match="shared=True"):
+        log_likelihood(flow, x, [0.0, 1.0], settings, standard, own)
+
+
+def test_a_solve_that_ends_early_has_no_density():
+    """A state short of the prior's time is refused, whether a limit or an event stopped it."""
+    x = torch.ones(2, 1, dtype=torch.float64)
+    event = Event(lambda time, state: time - 0.5)
+    for settings in (Adaptive(Dopri5(), max_steps=1, first_step=1e-3), Adaptive(Dopri5(), events=(event,))):
+        with pytest.raises(ValueError, match=r"reaches the last time.*received the status '(max-steps|event)'"):
+            log_likelihood(ODE(turn), x, [0.0, 1.0], settings, standard)
+
+
+def test_what_a_solve_refuses():
+    """Poles and domains of the problem hold for its likelihood, before the first call; NaN is named."""
+    calls, x = [], torch.ones(2, 1, dtype=torch.float64)
+
+    def model(time, x):
+        calls.append(time)
+        return x * (math.nan if time > 0.5 else 1.0)
+
+    for problem, kind, words in (
+        (ODE(model, poles=(Pole(0.0, "1/t diverges"),)), PoleError, "a pole at time 0.0"),
+        (ODE(model, domain=(0.1, 1.0)), ValueError, "a grid that starts at 0.0"),
+    ):
+        with pytest.raises(kind, match=words):
+            log_likelihood(problem, x, GRID, RK4(), standard)
+    assert calls == []
+    with pytest.raises(NonFiniteError, match="NaN or infinity between step 1"):
+        log_likelihood(ODE(model), x, GRID, RK4(), standard)
 
 
 def test_what_is_refused():

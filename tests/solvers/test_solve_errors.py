@@ -9,8 +9,10 @@ from refusals import PARTS, Recorder, refused
 from solver_methods import METHODS, name
 
 from solvers import (
+    DDIM,
     ODE,
     SDE,
+    Denoising,
     Euler,
     EulerMaruyama,
     Heun,
@@ -181,6 +183,23 @@ def test_a_promotion_in_a_later_step_is_found_at_the_end():
     field = Recorder(lambda time, x: x if time > 0.5 else x.astype(np.float64))
     words = "at every time: dtype float32 .* last state .* float64"
     refused(TypeError, words, ODE(field), np.ones(2, np.float32), uniform(4), Euler())
+
+
+def test_a_shape_that_grows_in_a_later_step_is_found_at_the_end():
+    """A field that broadcasts after the first step does not return a state of another shape."""
+    field = Recorder(lambda time, x: x if time > 0.5 else x[None])
+    refused(
+        TypeError, r"shape \(2,\); received a last state .* shape \(1, ", ODE(field), np.ones(2), uniform(2), Euler()
+    )
+
+
+def test_a_data_prediction_is_like_the_state_too():
+    """A denoising problem's answer of another shape is refused at the first call, by the name it has there."""
+    field = Recorder(lambda time, x: x[:, :1])
+    linear = {"alpha": lambda time: 1.0 - time, "sigma": lambda time: time, "clock": lambda t, s: 0.0}
+    problem = Denoising(field, log_snr=abs, time_of_log_snr=abs, **linear)
+    refused(ValueError, r"data\(time, x\) like x: .* shape \(3, 1\)", problem, np.ones((3, 2)), uniform(4), DDIM())
+    assert len(field.calls) == 1
 
 
 @pytest.mark.parametrize(

@@ -197,9 +197,9 @@ MUTANTS = [
     ),
     Mutant(
         23,
-        "solvers/likelihood.py",
-        "log_prior(moved) + solution.x[:, -1]",
-        "log_prior(moved) - solution.x[:, -1]",
+        "solvers/likelihood/density.py",
+        "_result(log_prior(moved), integrals",
+        "_result(log_prior(moved), -integrals",
         "flows.py::test_likelihood_of_a_gaussian_flow",
         "linear",
     ),
