@@ -2,6 +2,8 @@ r"""Moments of a step in time against the measure dr, :math:`r = \sigma/\alpha`,
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from solvers.denoising import Denoising
@@ -9,6 +11,7 @@ from solvers.exponential.place import Place
 
 _NODES, _WEIGHTS = (array.tolist() for array in np.polynomial.legendre.leggauss(6))
 _ACCURACY = 1e-13
+_ROUNDING = 4.0 * sys.float_info.epsilon
 _DEEPEST = 12
 
 
@@ -42,10 +45,13 @@ def ratio_moments(problem: Denoising, start: Place, end: Place, count: int) -> l
         middle = 0.5 * (low + high)
         left, right = gauss(low, middle), gauss(middle, high)
         both = [a + b for a, b in zip(left, right)]
-        if depth == 0 or all(abs(a - b) <= _ACCURACY * size for a, b in zip(whole, both)):
+        if depth == 0 or all(abs(a - b) <= accuracy for a, b in zip(whole, both)):
             return both
         halves = refine(low, middle, left, depth - 1), refine(middle, high, right, depth - 1)
         return [a + b for a, b in zip(*halves)]
 
-    size = abs(last - start.sigma / start.alpha)
+    first = start.sigma / start.alpha
+    size = abs(last - first)
+    # A short step cannot do better than the rounding of r: without this floor it would be halved to the end.
+    accuracy = max(_ACCURACY * size, _ROUNDING * max(first, last))
     return refine(0.0, 1.0, gauss(0.0, 1.0), _DEEPEST)
