@@ -35,7 +35,6 @@ from solvers import (
     Adaptive,
     Bosh3,
     Dopri5,
-    DPMSolver,
     DPMSolverPP,
     Euler,
     Heun,
@@ -54,9 +53,10 @@ from solvers.method import evaluation_times
 MOST = 100
 ODES = (Euler(), Midpoint(), Heun(), Ralston(), SSPRK3(), RK4(), Bosh3(), Dopri5(), Tsit5(), DOP853())
 ADAMS = tuple(AdamsBashforth(order) for order in (2, 3, 4))
-INNER = (DDIM(), DPMSolverPP(2), DPMSolverPP(3), UniPC(3), UniPC(4), DEIS(2), DEIS(3))
-EXPONENTIAL = (*INNER, DPMSolverPP(3, "singlestep"), UniPC(2), RES(), DPMSolver(2), DPMSolver(3))
+INNER = (DPMSolverPP(2), DPMSolverPP(3), UniPC(3), UniPC(3, half=True), UniPC(4), DEIS(2), DEIS(3))
+EXPONENTIAL = (*INNER, DPMSolverPP(3, "singlestep"), UniPC(2), RES(2, "multistep"), DDIM())
 VARIANCES = (0.03, 0.3)
+SHIFTS = (0.3, 0.5, 0.7, 2.0, 3.0)
 
 
 class Case:
@@ -80,13 +80,14 @@ class Case:
         """Return the root mean square distance to it."""
         return float(np.sqrt(((x - self.exact) ** 2).mean()))
 
-    def grids(self, problem: Any, method: Any, n: int, errors: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+    def grids(self, problem: Any, method: Any, n: int, errors: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the grids that a method is tried on."""
         yield from powers(n)
+        for shift in SHIFTS:
+            yield f"shift {shift:g}", shift * uniform(n) / (1.0 + (shift - 1.0) * uniform(n))
         for variance in (*VARIANCES, self.variance):
             yield f"cosine-optimal for {variance:.2g}", cosine_optimal(self.path.schedule, n, variance)
-        if errors is not None:
-            yield "equal local errors", equidistributed(n, uniform(32), errors, method.order)
+        yield "equal local errors", equidistributed(n, uniform(32), errors, method.order)
 
 
 def circle() -> GaussianMixture:
@@ -117,7 +118,7 @@ def ours(case: Case, smoke: bool) -> Iterator[tuple[str, Run]]:
         return solution.x, solution.nfe
 
     for problem, method in pairs:
-        errors = local_errors(problem, case.pilot, uniform(32), method) if problem is case.flow else None
+        errors = local_errors(problem, case.pilot, uniform(32), method)
         for n in counts(MOST, method.evaluations):
             if evaluations(problem, method, n) > MOST:
                 break
@@ -137,7 +138,8 @@ def evaluations(problem: Any, method: Any, n: int) -> int:
 def label(method: Any) -> str:
     """Return the class, its order where it has several, and the method inside."""
     inner = f" of {label(method.method)}" if isinstance(method, Preconditioned) else ""
-    order = f"({method.order})" if "order" in getattr(method, "__dataclass_fields__", {}) else ""
+    half = ", half" if getattr(method, "half", False) else ""
+    order = f"({method.order}{half})" if "order" in getattr(method, "__dataclass_fields__", {}) else ""
     return type(method).__name__ + order + inner
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -11,7 +10,8 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import expect_order
 from solvers.exponential.form import NOISE, hold
-from solvers.exponential.place import Place, distance, place
+from solvers.exponential.past import Known, kept
+from solvers.exponential.place import Place, place
 from solvers.exponential.ratio_moments import ratio_moments
 from solvers.exponential.remembering import Memory
 from solvers.exponential.singlestep import singlestep, visited
@@ -27,9 +27,9 @@ class DEIS(Planned):
               P(t_{-j}) = \hat\varepsilon(t_{-j}, x_{-j}), \quad j = 0 \dots p - 1
 
     The polynomial is in time, not in λ, so the last step, to σ = 0, is of the same kind as the others. The integrals
-    come from adaptive quadrature of σ/α. One evaluation per step, at its start, but for the first p − 1 steps: they are
-    singlestep :class:`DPMSolver` steps of order p with p evaluations each, for with a lower order there the order of
-    the whole would be lower. A step from α = 0 is :class:`DDIM`'s. The order is that on an interval inside (0, 1).
+    come from adaptive quadrature of σ/α. One evaluation per step, at its start, but for the first: it is a singlestep
+    :class:`DPMSolver` step of order p with p evaluations, for with a lower order there the order of the whole would be
+    lower, and what is found inside it is the past of the next. The order is that on an interval inside (0, 1).
 
     Args:
         order: p, the order achieved; the paper names these methods by p − 1. 1 is :class:`DDIM`.
@@ -62,25 +62,30 @@ class DEIS(Planned):
         start, end = state.here, place(problem, t1)
         data = problem.data(t0, x)
         held = NOISE.read(start, x, data)
-        after = Memory(end, ((t0, held), *state.past)[: self.order - 1])
+        past = (Known(t0, held, inside=False), *state.past)
         if self._starts(len(state.past), start, end):
-            return singlestep(problem, NOISE, self.order, start, end, x, data), after
+            moved, inner = singlestep(problem, NOISE, self.order, start, end, x, data)
+            within = [Known(at.time, found, inside=True) for at, found in reversed(inner)]
+            return moved, Memory(end, kept((*within, *past), self.order - 1))
         moved = hold(start, end, x, data)
-        if end.alpha == 0.0 or not state.past:
-            return moved, after
-        ratios = [(time - t0) / (t1 - t0) for time, _ in state.past]
+        if not state.past:
+            return moved, Memory(end, kept(past, self.order - 1))
+        ratios = [(earlier.where - t0) / (t1 - t0) for earlier in state.past]
         moments = ratio_moments(problem, start, end, len(ratios))
-        for weight, (_, earlier) in zip(difference_weights(ratios, moments), state.past):
-            moved = moved + (end.alpha * weight) * (earlier - held)
-        return moved, after
+        for weight, earlier in zip(difference_weights(ratios, moments), state.past):
+            moved = moved + (end.alpha * weight) * (earlier.prediction - held)
+        return moved, Memory(end, kept(past, self.order - 1))
 
     def _starts(self, known: int, start: Place, end: Place) -> bool:
-        return known < self.order - 1 and not math.isinf(distance(start, end))
+        """Whether a step is a singlestep one, with so many predictions known of earlier times."""
+        return known < self.order - 1 or start.alpha == 0.0 or end.alpha == 0.0
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        places = pairwise([place(problem, time) for time in ts])
-        return [
-            visited(problem, self.order, start, end) if self._starts(k, start, end) else [start.time]
-            for k, (start, end) in enumerate(places)
-        ]
+        found: list[list[float]] = []
+        known = 0
+        for start, end in pairwise([place(problem, time) for time in ts]):
+            starts = self._starts(known, start, end)
+            found.append(visited(problem, self.order, start, end) if starts else [start.time])
+            known = self.order - 1
+        return found

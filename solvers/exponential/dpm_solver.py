@@ -23,8 +23,8 @@ class DPMSolver(Remembering):
        x_s &= \frac{\alpha_s}{\alpha_t}x_t - \sigma_s(e^h - 1)\hat\varepsilon(u, x_u),
 
     and order 3 has inner times at ⅓ and ⅔. The multistep variants are those of :class:`DPMSolverPP` in this form, with
-    singlestep steps of the same order as their start. A step from α = 0 or to σ = 0 is :class:`DDIM`'s and evaluates
-    once; the order is that on an interval inside (0, 1).
+    a singlestep step of the same order as their start. A step from α = 0 runs in :math:`\alpha/\sigma`; one to σ = 0 is
+    :class:`DDIM`'s and evaluates once; the order is that on an interval inside (0, 1).
 
     Args:
         order: 1, 2 or 3; 1 is :class:`DDIM`.

@@ -29,9 +29,10 @@ class DPMSolverPP(Remembering):
        D_2 = \frac{2(D_{1,0} - D_{1,1})}{r_0 + r_1}.
 
     :math:`D_2` is h² times the second derivative; public implementations of 3M use half of it and have order 2. The
-    first order − 1 steps of a multistep solve are singlestep steps of the same order, which costs (order − 1)²
-    evaluations more in all. A step from α = 0 or to σ = 0, where h = ∞, is :class:`DDIM`'s and evaluates once; the
-    order is that on an interval inside (0, 1).
+    first step of a multistep solve is a singlestep step of the same order, whose inner predictions are the past of the
+    next: order − 1 evaluations more in all. A step from α = 0, where λ = −∞, runs in :math:`\alpha/\sigma`; a step to
+    σ = 0, where λ = ∞, is :class:`DDIM`'s and evaluates once. The order is that on an interval inside (0, 1): next to
+    α = 0 the steps of a grid uniform in time are long in λ, and from there the order is 2 at most.
 
     Args:
         order: 1, 2 or 3; 1 is :class:`DDIM`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -10,7 +9,7 @@ from typing import ClassVar
 from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.exponential.form import NOISE, hold
-from solvers.exponential.place import Place, distance, place
+from solvers.exponential.place import Place, place
 from solvers.method import Planned
 
 
@@ -23,7 +22,8 @@ class EDMHeun(Planned):
        y'_s = y_t + (r_s - r_t)\,\hat\varepsilon(t, x_t)
 
     The predictor is :class:`DDIM`. Order 2, two evaluations per step, at its ends; a step to σ = 0 is the predictor
-    alone and evaluates once, as in the paper, and so does one from α = 0, where r is infinite.
+    alone and evaluates once, as in the paper. From and to α = 0, where r is infinite, the step is Heun's for
+    :math:`x/\sigma` in :math:`\alpha/\sigma`, with :math:`\hat x` for the slope.
 
     References: Karras, Aittala, Aila & Laine (2022), Elucidating the design space of diffusion-based generative
     models, arXiv 2206.00364, algorithm 1.
@@ -46,8 +46,11 @@ class EDMHeun(Planned):
         """Go from ``x`` at t0 to t1."""
         end, data = place(problem, t1), problem.data(t0, x)
         moved = hold(state, end, x, data)
-        if math.isinf(distance(state, end)):
+        if end.sigma == 0.0:
             return moved, end
+        if state.alpha == 0.0 or end.alpha == 0.0:
+            length = end.alpha / end.sigma - state.alpha / state.sigma
+            return moved + (0.5 * end.sigma * length) * (problem.data(t1, moved) - data), end
         slope = NOISE.read(end, moved, problem.data(t1, moved)) - NOISE.read(state, x, data)
         # α_s (r_s − r_t) / 2, in α and σ.
         return moved + 0.5 * (end.sigma - end.alpha * (state.sigma / state.alpha)) * slope, end
@@ -55,7 +58,4 @@ class EDMHeun(Planned):
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
         places = [place(problem, time) for time in ts]
-        return [
-            [start.time] if math.isinf(distance(start, end)) else [start.time, end.time]
-            for start, end in pairwise(places)
-        ]
+        return [[start.time] if end.sigma == 0.0 else [start.time, end.time] for start, end in pairwise(places)]

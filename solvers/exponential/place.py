@@ -2,8 +2,10 @@ r"""A time of a denoising problem with its numbers, and the times between two of
 
 Exponential methods of higher order run in :math:`\lambda = \log(\alpha/\sigma)`, half of the log-SNR, in which
 :math:`\tfrac{d}{d\lambda}(x/\sigma) = e^\lambda\hat x` and :math:`\tfrac{d}{d\lambda}(x/\alpha) = -e^{-\lambda}
-\hat\varepsilon`. It is infinite where α or σ vanishes: no polynomial in λ reaches there, and a step from or to such a
-time is one of :class:`solvers.DDIM`, the limit that every method shares.
+\hat\varepsilon`. It is infinite where α or σ vanishes, and no polynomial in λ reaches there. Where α vanishes
+:math:`e^\lambda = \alpha/\sigma` is regular, with :math:`\tfrac{d}{de^\lambda}(x/\sigma) = \hat x`, and a
+singlestep step in it has the error of its order. A step to σ = 0 is one of :class:`solvers.DDIM`, the limit that every
+method shares.
 """
 
 from __future__ import annotations
@@ -43,12 +45,15 @@ def distance(start: Place, end: Place) -> float:
 
 
 def between(problem: Denoising, start: Place, end: Place, fraction: float) -> Place:
-    """Return the place at a fraction of the step in λ.
+    """Return the place at a fraction of the step in λ; in exp(λ) where λ is infinite at an end, whose σ > 0.
 
     Raises:
         ValueError: the problem's ``time_of_log_snr`` leads out of the step, so it is not the inverse it should be.
     """
-    middle = start.half_log_snr + fraction * distance(start, end)
+    if math.isinf(distance(start, end)):
+        middle = math.log((1.0 - fraction) * start.alpha / start.sigma + fraction * end.alpha / end.sigma)
+    else:
+        middle = start.half_log_snr + fraction * distance(start, end)
     time = float(problem.time_of_log_snr(2.0 * middle))
     if not min(start.time, end.time) <= time <= max(start.time, end.time):
         wanted = f"time_of_log_snr: a time between {start.time!r} and {end.time!r} for a log-SNR between theirs"

@@ -1,13 +1,13 @@
 r"""What the exponential methods in λ with ``order`` and ``variant`` share: places, the past, and the start.
 
-A multistep method needs the predictions of ``order − 1`` earlier steps. Until it has them it takes singlestep steps of
-the same order: a start of lower order would lower the order of the whole. A step from α = 0 or to σ = 0 is DDIM's, and
-a prediction at α = 0 is no part of the past, for λ is infinite there.
+A multistep method needs ``order − 1`` earlier predictions. Its first step is a singlestep step of the same order: a
+start of lower order would lower the order of the whole. The predictions inside that step are the past of the next, as
+far as it is short of one, so that no further step is one of a start. A prediction at α = 0 is no part of the past,
+for λ is infinite there; a step to σ = 0 is DDIM's.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,6 +17,7 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import expect_order, explain
 from solvers.exponential.form import Form, hold
+from solvers.exponential.past import Known, Past, kept
 from solvers.exponential.place import Place, distance, place
 from solvers.exponential.singlestep import FRACTIONS, singlestep, visited
 from solvers.method import Planned
@@ -25,10 +26,10 @@ Variant = Literal["multistep", "singlestep"]
 
 
 class Memory(NamedTuple):
-    """Where the last step ended, and λ and prediction at the starts of earlier ones, the last first."""
+    """Where the last step ended, and what is known from earlier, the last first."""
 
     here: Place
-    past: tuple[tuple[float, Array], ...]
+    past: Past
 
 
 class Remembering(Planned, ABC):
@@ -74,30 +75,31 @@ class Remembering(Planned, ABC):
     ) -> tuple[Array, Memory]:
         """Go from ``x`` at t0 to t1."""
         start, end = state.here, place(problem, t1)
-        data, h = problem.data(t0, x), distance(start, end)
-        if math.isinf(h):
+        data = problem.data(t0, x)
+        if end.sigma == 0.0:
             return hold(start, end, x, data), Memory(end, ())
         held = self.form.read(start, x, data)
-        past = ((start.half_log_snr, held), *state.past)[: self.order - 1]
-        if self.variant == "singlestep" or len(state.past) < self.order - 1:
-            moved = singlestep(problem, self.form, self.order, start, end, x, data, refined=self.refined)
-            return moved, Memory(end, past if self.variant == "multistep" else ())
-        moved = hold(start, end, x, data)
-        ratios = [(half_log_snr - start.half_log_snr) / h for half_log_snr, _ in state.past]
-        for weight, (_, earlier) in zip(self.weights(ratios, h), state.past):
-            moved = moved + (self.form.scale(end) * weight) * (earlier - held)
-        return moved, Memory(end, past)
+        past = (Known(start.half_log_snr, held, inside=False), *state.past) if start.alpha else ()
+        if self._starts(len(state.past), start, end):
+            moved, inner = singlestep(problem, self.form, self.order, start, end, x, data, refined=self.refined)
+            within = [Known(at.half_log_snr, found, inside=True) for at, found in reversed(inner)]
+            return moved, Memory(end, kept((*within, *past), self.order - 1))
+        h, moved = distance(start, end), hold(start, end, x, data)
+        ratios = [(earlier.where - start.half_log_snr) / h for earlier in state.past]
+        for weight, earlier in zip(self.weights(ratios, h), state.past):
+            moved = moved + (self.form.scale(end) * weight) * (earlier.prediction - held)
+        return moved, Memory(end, kept(past, self.order - 1))
+
+    def _starts(self, known: int, start: Place, end: Place) -> bool:
+        """Whether a step is a singlestep one, with so many predictions known of earlier times."""
+        return self.variant == "singlestep" or known < self.order - 1 or start.alpha == 0.0 or end.alpha == 0.0
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
         found: list[list[float]] = []
         known = 0
         for start, end in pairwise([place(problem, time) for time in ts]):
-            if math.isinf(distance(start, end)):
-                known = 0
-                found.append([start.time])
-                continue
-            ready = self.variant == "multistep" and known >= self.order - 1
-            found.append([start.time] if ready else visited(problem, self.order, start, end))
-            known += 1
+            starts = self._starts(known, start, end)
+            found.append(visited(problem, self.order, start, end) if starts else [start.time])
+            known = self.order - 1
         return found

@@ -24,7 +24,7 @@ class RES(Remembering):
     where :class:`DPMSolverPP` has φ₁/2 for φ₂: the second condition of order holds for every h, not only as h → 0, and
     a prediction linear in λ is integrated exactly. The multistep variant has the last step's start for u,
     :math:`c_2 = -h_{\mathrm{last}}/h`, and one evaluation per step but for the first, which is a singlestep. A step
-    from α = 0 or to σ = 0 is :class:`DDIM`'s.
+    from α = 0 runs in :math:`\alpha/\sigma`, and one to σ = 0 is :class:`DDIM`'s.
 
     Args:
         order: 2, the only one; third-order :class:`DPMSolverPP` meets the conditions already.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
@@ -11,6 +10,7 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import expect_order
 from solvers.exponential.form import DATA, hold
+from solvers.exponential.past import Known, Past, kept
 from solvers.exponential.place import Place, distance, place
 from solvers.exponential.singlestep import singlestep, visited
 from solvers.method import Planned
@@ -26,10 +26,10 @@ class Predicted(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where the last step ended, λ and x̂ at the starts of earlier ones, and the step that is to be corrected."""
+    """Where the last step ended, what is known from earlier, and the step that is to be corrected."""
 
     here: Place
-    past: tuple[tuple[float, Array], ...] = ()
+    past: Past = ()
     predicted: Predicted | None = None
 
 
@@ -47,16 +47,19 @@ class UniPC(Planned):
     next step needs anyway: p becomes p + 1 at no cost. With the corrector p = order − 1, so order 2 corrects DDIM;
     without, p = order. The last state is not corrected, for that would cost an evaluation at the last time.
 
-    The weights solve eq. 7 of the paper exactly, so that its function B(h) drops out. The published code fixes them
-    to ½ where there is one difference alone.
+    The weights solve eq. 7 of the paper exactly, so that its function B(h) drops out. With one difference alone the
+    published code takes ½ of :math:`\int e^{-(\lambda_s - \lambda)}d\lambda` for its weight, which is enough for the
+    order: ``half=True``.
 
-    One evaluation per step, at its start, but for the first p − 1 steps, which are singlestep :class:`DPMSolverPP`
-    steps of order min(order, 3): for order 4, third order there is enough. A step from α = 0 or to σ = 0 is
-    :class:`DDIM`'s. The order is that on an interval inside (0, 1).
+    One evaluation per step, at its start, but for the first: where p > 1 or α = 0 it is a singlestep
+    :class:`DPMSolverPP` step of order min(order, 3), with as many evaluations, and the predictions inside it are the
+    past of the next. For order 4, third order there is enough. A step to σ = 0 is :class:`DDIM`'s. The order is that
+    on an interval inside (0, 1).
 
     Args:
         order: 2, 3 or 4 with the corrector, 1, 2 or 3 without.
         corrector: whether states are corrected.
+        half: whether a single difference has the weight ½, as in the published code with :math:`B(h) = e^h - 1`.
 
     Raises:
         TypeError, ValueError: another order.
@@ -66,6 +69,7 @@ class UniPC(Planned):
 
     order: int = 3
     corrector: bool = True
+    half: bool = False
     evaluations: ClassVar[int] = 1
     nodes: ClassVar[tuple[float, ...]] = (0.0,)
     stochastic: ClassVar[bool] = False
@@ -90,41 +94,49 @@ class UniPC(Planned):
     ) -> tuple[Array, State]:
         """Correct ``x`` at t0, and go from there to t1."""
         start, end = state.here, place(problem, t1)
-        data, h = problem.data(t0, x), distance(start, end)
+        data = problem.data(t0, x)
         if state.predicted is not None:
-            x = x + _correction(state.predicted, start, data)
-        if math.isinf(h):
+            x = x + self._correction(state.predicted, start, data)
+        if end.sigma == 0.0:
             return hold(start, end, x, data), State(end)
-        past = ((start.half_log_snr, data), *state.past)[: self.points - 1]
-        if len(state.past) < self.points - 1:
-            return singlestep(problem, DATA, min(self.order, 3), start, end, x, data), State(end, past)
-        ratios = [(half_log_snr - start.half_log_snr) / h for half_log_snr, _ in state.past]
-        weights = difference_weights(ratios, [DATA.moment(k, h) for k in range(1, self.points)])
+        past = (Known(start.half_log_snr, data, inside=False), *state.past) if start.alpha else ()
+        if self._starts(len(state.past), start, end):
+            moved, inner = singlestep(problem, DATA, min(self.order, 3), start, end, x, data)
+            within = [Known(at.half_log_snr, found, inside=True) for at, found in reversed(inner)]
+            return moved, State(end, kept((*within, *past), self.points - 1))
+        h = distance(start, end)
+        ratios = [(earlier.where - start.half_log_snr) / h for earlier in state.past]
+        weights = self._weights(ratios, h)
         moved = hold(start, end, x, data)
-        for weight, (_, earlier) in zip(weights, state.past):
-            moved = moved + (end.alpha * weight) * (earlier - data)
-        used = [(ratio, earlier, weight) for ratio, (_, earlier), weight in zip(ratios, state.past, weights)]
-        return moved, State(end, past, Predicted(h, data, used) if self.corrector else None)
+        for weight, earlier in zip(weights, state.past):
+            moved = moved + (end.alpha * weight) * (earlier.prediction - data)
+        used = [(ratio, earlier.prediction, weight) for ratio, earlier, weight in zip(ratios, state.past, weights)]
+        return moved, State(end, kept(past, self.points - 1), Predicted(h, data, used) if self.corrector else None)
+
+    def _starts(self, known: int, start: Place, end: Place) -> bool:
+        """Whether a step is a singlestep one, with so many predictions known of earlier times."""
+        return known < self.points - 1 or start.alpha == 0.0 or end.alpha == 0.0
+
+    def _weights(self, nodes: list[float], h: float) -> list[float]:
+        """Return the weights of the differences to predictions at ``nodes``, in units of h from the held one."""
+        if self.half and len(nodes) == 1:
+            return [0.5 * DATA.moment(0, h) / nodes[0]]
+        return difference_weights(nodes, [DATA.moment(k, h) for k in range(1, len(nodes) + 1)])
+
+    def _correction(self, step: Predicted, end: Place, data: Array) -> Array:
+        """Return what the point at the end of a step adds to the state predicted there."""
+        newest, *weights = self._weights([1.0, *(ratio for ratio, _, _ in step.past)], step.h)
+        change = newest * (data - step.held)
+        for weight, (_, earlier, old) in zip(weights, step.past):
+            change = change + (weight - old) * (earlier - step.held)
+        return end.alpha * change
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
         found: list[list[float]] = []
         known = 0
         for start, end in pairwise([place(problem, time) for time in ts]):
-            if math.isinf(distance(start, end)):
-                found, known = [*found, [start.time]], 0
-                continue
-            starts = known < self.points - 1
+            starts = self._starts(known, start, end)
             found.append(visited(problem, min(self.order, 3), start, end) if starts else [start.time])
-            known += 1
+            known = self.points - 1
         return found
-
-
-def _correction(step: Predicted, end: Place, data: Array) -> Array:
-    """Return what the point at the end of a step adds to the state predicted there."""
-    nodes = [1.0, *(ratio for ratio, _, _ in step.past)]
-    newest, *weights = difference_weights(nodes, [DATA.moment(k, step.h) for k in range(1, len(nodes) + 1)])
-    change = newest * (data - step.held)
-    for weight, (_, earlier, old) in zip(weights, step.past):
-        change = change + (weight - old) * (earlier - step.held)
-    return end.alpha * change

@@ -42,6 +42,7 @@ MULTISTEP = [
     *(DEIS(order) for order in (1, 2, 3)),
     *(UniPC(order) for order in (2, 3, 4)),
     *(UniPC(order, corrector=False) for order in (1, 2, 3)),
+    UniPC(3, half=True),
 ]
 PRECONDITIONED = [Preconditioned(inner, 0.3, 0.7) for inner in (DDIM(), DPMSolverPP(3), UniPC(3))]
 EXPONENTIAL = [DDIM(), *SINGLESTEP, *MULTISTEP, *PRECONDITIONED]
@@ -51,7 +52,7 @@ DENOISING = [ExponentialEulerMaruyama(), Ancestral(), *EXPONENTIAL]
 def name(method: object) -> str:
     """Return the class, and the order, variant or method inside where the class has several."""
     parts = [type(method).__name__]
-    for part in ("order", "variant", "corrector"):
+    for part in ("order", "variant", "corrector", "half"):
         if part in getattr(method, "__dataclass_fields__", {}):
             parts.append(str(getattr(method, part)))
     if isinstance(method, Preconditioned):

@@ -5,10 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from solver_methods import EXPONENTIAL, name
+from solver_methods import EXPONENTIAL, SINGLESTEP, name
 
 from interpolants import GVP, VP, GaussianMixture, Linear, Path, denoising, probability_flow
-from solvers import Denoising, solve, uniform
+from solvers import DEIS, Denoising, UniPC, solve, uniform
 from tests.support.fields import slope
 
 START, STOP = 0.8, 0.2
@@ -82,3 +82,19 @@ def test_order(method, schedule, problem, grid):
     """Over four halvings the error falls with the power that the method states, within 0.1."""
     found, errors = measured(method, schedule, problem, grid)
     assert abs(found - method.order) < 0.1, (found, errors)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "gvp"])
+@pytest.mark.parametrize("method", [*SINGLESTEP, *(UniPC(order) for order in (2, 3, 4)), DEIS(2), DEIS(3)], ids=name)
+def test_the_step_from_no_signal(method, schedule):
+    """One step from t = 1, where α = 0 and λ = −∞, errs by h to the power of the order and one more, or by less."""
+    path = Path(SCHEDULES[schedule], MIXTURE)
+    flow = probability_flow(path.schedule, path.velocity).drift
+    made, counts, errors = denoising(path.schedule, path.velocity), [32 * 2**k for k in range(5)], []
+    for n in counts:
+        span = (1.0, 1.0 - 1.0 / n)
+        drift = lambda time, x: flow(time, x[:, None])[:, 0]  # noqa: E731
+        exact = solve_ivp(drift, span, X[:, 0], method="DOP853", rtol=1e-13, atol=1e-15).y[:, -1]
+        errors.append(float(np.sqrt(np.mean((solve(made, X, span, method).x[:, 0] - exact) ** 2))))
+    found = slope(counts, errors)
+    assert found > min(method.order, 3) + 0.9, (found, errors)

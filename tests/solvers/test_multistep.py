@@ -88,6 +88,42 @@ def test_third_order_multistep_has_the_whole_second_derivative(method):
     assert np.abs(np.array(impulses(method)) - third_order(1)).max() > 1e-3
 
 
+def test_half_weights_are_those_of_the_published_code():
+    """UniP-2 is 2M, and UniC-1 adds ½(1 − e^{−h}) of the difference that the step has made."""
+    published = UniPC(2, corrector=False, half=True)
+    np.testing.assert_allclose(impulses(published), impulses(DPMSolverPP(2)), rtol=0, atol=4 * UNIT)
+    with mpmath.workdps(60):
+        x, at = mpf(0), [half_log_snr(time) for time in TS]
+        for k in range(3):
+            now, before = mpmath.sin(5 * mpf(TS[k])), mpmath.sin(5 * mpf(TS[k - 1]))
+            if k:
+                x += (1 - mpf(TS[k])) * (1 - mpmath.exp(at[k - 1] - at[k])) / 2 * (now - before)
+            x = mpf(TS[k + 1]) / mpf(TS[k]) * x + (1 - mpf(TS[k + 1])) * (1 - mpmath.exp(at[k] - at[k + 1])) * now
+    made = problem(lambda t, x: np.full_like(x, math.sin(5 * t)))
+    found = solve(made, np.zeros(1), TS, UniPC(2, half=True)).x[0]
+    assert abs(found - float(x)) < 16 * UNIT
+    assert abs(solve(made, np.zeros(1), TS, UniPC(2)).x[0] - float(x)) > 1e-4
+
+
+def test_the_past_of_the_second_step_is_inside_the_first():
+    """3M after one singlestep step: a quadratic through the start of the step, ⅔ of the first in λ, and its start."""
+    with mpmath.workdps(60):
+        at = [half_log_snr(time) for time in TS[:3]]
+        nodes = [mpf(0), (at[0] - at[1]) / 3 / (at[2] - at[1]), (at[0] - at[1]) / (at[2] - at[1])]
+        h, exact = at[2] - at[1], []
+        for k in range(3):
+            others = [node for j, node in enumerate(nodes) if j != k]
+            basis = lambda u, k=k, others=others: mpmath.fprod((u - o) / (nodes[k] - o) for o in others)  # noqa: E731
+            weight = mpmath.quad(lambda u, f=basis: mpmath.exp(-(1 - u) * h) * h * f(u), [0, 1])
+            exact.append(float((1 - mpf(TS[2])) * weight))
+        middle = at[0] + 2 * (at[1] - at[0]) / 3
+        inside = float(1 / (1 + mpmath.exp(middle)))
+    for time, weight in zip((TS[1], inside, TS[0]), exact):
+        seen = lambda t, x, time=time: np.full_like(x, float(abs(t - time) < 1e-9))  # noqa: E731
+        xs = solve(problem(seen), np.zeros(1), TS, DPMSolverPP(3), save=True).xs[:, 0]
+        assert abs(xs[2] - TS[2] / TS[1] * xs[1] - weight) < 64 * UNIT
+
+
 @pytest.mark.parametrize("kind", ["h", "expm1(h)"])
 def test_the_corrector_solves_the_equations_of_unipc(kind):
     """UniC-2 for any B(h): R a = φ/B(h), eq. 5 and 7 of arXiv 2302.04867, in 60 digits.
