@@ -98,6 +98,6 @@ def _without_signal(
 
 def visited(problem: Denoising, order: int, start: Place, end: Place) -> list[float]:
     """Return the times at which :func:`singlestep` and the evaluation before it evaluate."""
-    if end.sigma == 0.0:
+    if start.sigma == 0.0 or end.sigma == 0.0:
         return [start.time]
     return [start.time, *(between(problem, start, end, r).time for r in FRACTIONS[order][1:])]
