@@ -7,6 +7,7 @@ the result that tells NaN from numbers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -160,6 +161,9 @@ def solve(
     xs = [x] if save else None
     states = shown(run.states(), last) if progress else run.states()
     current = x
+    if xs is None and every >= last:
+        (current,) = deque(states, maxlen=1)  # nothing to do between the steps, and no loop to pay for
+        every = last + 1
     for index, current in enumerate(states, start=1):
         if xs is not None:
             xs.append(current)
