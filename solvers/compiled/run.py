@@ -1,0 +1,191 @@
+"""The solve of an ensemble: what is refused, how samples are shared among threads, what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.adaptive import Adaptive
+from solvers.arrays import describe
+from solvers.check import check_interval, check_poles, check_within, expect_method
+from solvers.compiled.adaptive import adaptive_kernel
+from solvers.compiled.control import NON_FINITE, STATUSES, SUCCESS, limits
+from solvers.compiled.fixed import LANES, fixed_kernel
+from solvers.compiled.problem import CompiledODE
+from solvers.compiled.solution import EnsembleSolution
+from solvers.compiled.weights import weights
+from solvers.errors import NonFiniteError, explain
+from solvers.grid import check_count, host_times
+from solvers.runge_kutta import RungeKutta
+
+Samples = NDArray[Any]
+
+
+def solve_ensemble(
+    problem: CompiledODE,
+    x: Samples,
+    ts: Any,
+    method: RungeKutta | Adaptive,
+    *,
+    parameters: Any = None,
+    save: bool = False,
+    threads: int = 1,
+) -> EnsembleSolution:
+    """Solve a problem for every row of ``x``, in compiled code.
+
+    The result is that of :func:`solvers.solve`, to round-off. A sample does not depend on the others, nor on the
+    number of threads, to the last bit. With a float32 state sums of slopes are taken in float32; times, steps and
+    error norms are float64 in any case.
+
+    Args:
+        problem: the drift.
+        x: the states at the first time, a numpy array of float64 or float32, shape (B, d); it is not changed.
+        ts: times, in the order in which they are visited: ``uniform(n)`` for n steps from noise to data.
+        method: a Runge–Kutta method for the steps of the grid, or ``Adaptive(Dopri5(), per_sample=True)``, without
+            events: each sample then has its own time and steps, and ``ts`` has the first time, the last, and those
+            between them at which states are saved from dense output.
+        parameters: what the drift is given besides time and state, the same for all samples: None, a number, an array,
+            or a tuple of these. A number that differs between samples is one more entry of x, with slope 0.
+        save: keep the states of all times, ``xs`` of shape (n + 1, B, d).
+        threads: how many threads share the samples.
+
+    Returns:
+        The solution, with the status and the number of evaluations of each sample.
+
+    Raises:
+        TypeError: an argument of the wrong kind; a drift that numba does not compile, with numba's reason.
+        ValueError: an impossible grid or shape; adaptive settings that mean something else here.
+        PoleError: the problem would be evaluated at a pole; raised before the first evaluation.
+        NonFiniteError: a sample is not finite; the message names it and the time, and the solution holds all others.
+    """
+    _check(problem, x, method)
+    adaptive = isinstance(method, Adaptive)
+    times = host_times(ts)
+    check_within(problem, times)
+    if isinstance(method, Adaptive):
+        check_interval(problem, times)
+    else:
+        check_poles(problem, times, method)
+    threads = check_count("threads: how many share the samples", threads)
+    functions = problem.functions(x.dtype, parameters, "C" if adaptive else "A")
+    grid, start = np.array(times), np.array(x, order="C")
+    bad = ~np.isfinite(start).all(1)
+    if bad.any():
+        where = f"NaN or infinity in sample {int(bad.argmax())} of the initial state x, at time {times[0]!r}"
+        remedy = "look at where x comes from; the problem is not to blame"
+        nothing = np.zeros((x.shape[0], 3), np.int64)
+        status = np.where(bad, NON_FINITE, SUCCESS)
+        solution = _solution(start, None, grid, np.full(x.shape[0], grid[0]), status, nothing)
+        raise NonFiniteError(explain("a finite state after every step", where, remedy), solution)
+    run = _adaptive if adaptive else _fixed
+    return run(functions, start, grid, method, parameters, save, threads)
+
+
+def _check(problem: Any, x: Any, method: Any) -> None:
+    """Refuse arguments of another kind."""
+    if not isinstance(problem, CompiledODE):
+        remedy = "wrap the function: CompiledODE(drift)"
+        raise TypeError(explain("a CompiledODE", type(problem).__name__, remedy))
+    if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
+        remedy = "convert it first, e.g. np.asarray(x, dtype=np.float64)"
+        raise TypeError(explain("x: a numpy array of float64 or float32", describe(x), remedy))
+    if x.ndim != 2 or 0 in x.shape:
+        remedy = "give each sample a row: x.reshape(B, d), or x[None] for one sample"
+        raise ValueError(explain("x of shape (B, d), neither of them 0", f"shape {x.shape}", remedy))
+    if isinstance(method, Adaptive):
+        if not method.per_sample or method.events:
+            received = "events" if method.per_sample else "per_sample=False"
+            remedy = "pass Adaptive(Dopri5(), per_sample=True); solvers.solve knows shared steps and events"
+            raise ValueError(explain("Adaptive with per_sample=True and without events", received, remedy))
+    elif not isinstance(expect_method(method), RungeKutta):
+        remedy = "choose one of solvers.runge_kutta, such as RK4(), or Adaptive(Dopri5(), per_sample=True)"
+        raise TypeError(explain("a Runge–Kutta method", type(method).__name__, remedy))
+
+
+def _share(work: Callable[[int, int], Any], count: int, grain: int, threads: int) -> list[Any]:
+    """Call ``work(begin, end)`` on pieces of about ``grain`` samples, in threads; no result depends on the pieces."""
+    if threads == 1 or count <= grain:
+        return [work(0, count)]
+    pieces = [(begin, min(begin + grain, count)) for begin in range(0, count, grain)]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda piece: work(*piece), pieces))
+
+
+def _fixed(
+    functions: Any, x: Samples, ts: Samples, method: RungeKutta, parameters: Any, save: bool, threads: int
+) -> EnsembleSolution:
+    """Solve over the grid."""
+    count, d = x.shape
+    kernel, table = fixed_kernel(*functions, d, x.dtype), weights(method.tableau)
+    first = x.copy()
+    xs = np.empty((ts.size, *x.shape) if save else (0, 0, 0), x.dtype)
+    xs[:1] = x
+
+    def work(begin: int, end: int) -> int:
+        return kernel(x, ts, table.lower, table.nodes, table.last, parameters, xs, begin, end)
+
+    blocks = -(-count // LANES)
+    evaluations = _share(work, count, LANES * -(-blocks // threads), threads)[0]
+    bad = ~np.isfinite(x).all(1)
+    counts = np.tile(np.array([evaluations, ts.size - 1, 0]), (count, 1))
+    status = np.where(bad, NON_FINITE, SUCCESS)
+    solution = _solution(x, xs if save else None, ts, np.full(count, ts[-1]), status, counts)
+    if bad.any():
+        # The sample is solved again by itself, which gives the same numbers, for the step in which they ended.
+        sample = int(bad.argmax())
+        alone, states = first[[sample]], np.empty((ts.size, 1, d), x.dtype)
+        states[0] = alone
+        kernel(alone, ts, table.lower, table.nodes, table.last, parameters, states, 0, 1)
+        step = int((~np.isfinite(states).all((1, 2))).argmax())
+        span = f"from time {float(ts[step - 1])!r} to {float(ts[step])!r}"
+        _refuse([f"NaN or infinity first in step {step} of sample {sample}, {span}"], int(bad.sum()), solution)
+    return solution
+
+
+def _adaptive(
+    functions: Any, x: Samples, ts: Samples, method: Adaptive, parameters: Any, save: bool, threads: int
+) -> EnsembleSolution:
+    """Solve with steps of each sample's own."""
+    count, d = x.shape
+    kernel, table, limit = adaptive_kernel(*functions, d, x.dtype), weights(method.method.tableau), limits(method)
+    xs = np.empty((count, ts.size if save else 0, d), x.dtype)
+    xs[:, :1] = x[:, None]
+    status, times, counts = np.empty(count, np.int64), np.empty((count, 2)), np.empty((count, 3), np.int64)
+
+    def work(begin: int, end: int) -> None:
+        kernel(x, ts, table, limit, parameters, xs, status, times, counts, begin, end)
+
+    _share(work, count, max(1, -(-count // (8 * threads))), threads)
+    # A drift that does not look at the state can carry it to infinity without an error.
+    status[~np.isfinite(x).all(1)] = NON_FINITE
+    solution = _solution(x, xs.swapaxes(0, 1) if save else None, ts, times[:, 0], status, counts)
+    bad = np.flatnonzero(status == NON_FINITE)
+    if bad.size:
+        tried = counts[:, 1:].sum(1)
+        where = [
+            f"NaN or infinity in step {tried[b]} of sample {b}, from time {float(times[b, 0])!r} to "
+            f"{float(times[b, 1])!r}"
+            for b in bad[:3]
+        ]
+        _refuse(where, int(bad.size), solution)
+    return solution
+
+
+def _solution(
+    x: Samples, xs: Samples | None, ts: Samples, time: Samples, status: Samples, counts: Samples
+) -> EnsembleSolution:
+    names, (nfes, accepted, rejected) = np.array(STATUSES), counts.T
+    return EnsembleSolution(
+        x, xs, ts, int(nfes.max()), STATUSES[status.max()], time, names[status], nfes, accepted, rejected
+    )
+
+
+def _refuse(where: list[str], count: int, solution: EnsembleSolution) -> None:
+    remedy = "look at the problem there; keep the grid away from times where it diverges, and let the drift write all "
+    remedy += "of out"
+    more = f" ({count} samples in all)" if count > len(where) else ""
+    raise NonFiniteError(explain("a finite state after every step", "; ".join(where) + more, remedy), solution)
