@@ -23,7 +23,7 @@ class Arithmetic(NamedTuple):
 @lru_cache(maxsize=32)
 def arithmetic(d: int, dtype: np.dtype[Any]) -> Arithmetic:
     """Return the functions of a dimension and dtype."""
-    number, combine = dtype.type, _combine(d, dtype)
+    combine, norm = _combine(d, dtype), _norm(d, dtype)
 
     def size(values, x, limit):  # type: ignore[no-untyped-def]
         """Return the root mean square of ``values`` in units of the tolerance at ``x``."""
@@ -32,19 +32,6 @@ def arithmetic(d: int, dtype: np.dtype[Any]) -> Arithmetic:
             scaled = float(values[r]) / (limit.atol + limit.rtol * abs(float(x[r])))
             total += scaled * scaled
         return np.sqrt(total / d)
-
-    def norm(x0, x1, slopes, row, count, h, limit):  # type: ignore[no-untyped-def]
-        total = 0.0
-        for r in range(d):
-            difference = number(0.0)
-            for j in range(count):
-                difference += number(h * row[j]) * slopes[j, r]
-            largest = max(abs(float(x0[r])), abs(float(x1[r])))
-            scaled = float(difference) / (limit.atol + limit.rtol * largest)
-            total += scaled * scaled
-        return np.sqrt(total / d)
-
-    norm = inlined(norm)
 
     def error(x0, x1, slopes, estimates, h, limit):  # type: ignore[no-untyped-def]
         """Return the estimate of the error in units of the tolerance; of two estimates Hairer's combination."""
@@ -74,6 +61,24 @@ def _combine(d: int, dtype: np.dtype[Any]) -> Callable[..., None]:
             z[r] += x[r]
 
     return inlined(combine)
+
+
+def _norm(d: int, dtype: np.dtype[Any]) -> Callable[..., float]:
+    number = dtype.type
+
+    def norm(x0, x1, slopes, row, count, h, limit):  # type: ignore[no-untyped-def]
+        """Return the root mean square of h·(row · slopes) in units of the tolerance."""
+        total = 0.0
+        for r in range(d):
+            difference = number(0.0)
+            for j in range(count):
+                difference += number(h * row[j]) * slopes[j, r]
+            largest = max(abs(float(x0[r])), abs(float(x1[r])))
+            scaled = float(difference) / (limit.atol + limit.rtol * largest)
+            total += scaled * scaled
+        return np.sqrt(total / d)
+
+    return inlined(norm)
 
 
 def _dense(d: int, dtype: np.dtype[Any]) -> Callable[..., None]:

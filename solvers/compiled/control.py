@@ -40,11 +40,12 @@ def limits(settings: Adaptive) -> Limits:
 @inlined
 def factor(error: float, before: float, accepted: bool, after_refusal: bool, power: int) -> float:
     """Return by how much the step is to change: :func:`solvers.adaptive.control.factors`."""
-    aim = SAFETY**power
+    aim: float = SAFETY**power
     ratio = aim / max(error, 1e-12) if math.isfinite(error) else 0.0
     if not accepted:
-        return min(max(ratio ** (1.0 / power), SHRINK), 1.0)
-    steady = ratio ** ((INTEGRAL + PROPORTIONAL) / power) * (before / aim) ** (PROPORTIONAL / power)
+        alone: float = ratio ** (1.0 / power)
+        return min(max(alone, SHRINK), 1.0)
+    steady: float = ratio ** ((INTEGRAL + PROPORTIONAL) / power) * (before / aim) ** (PROPORTIONAL / power)
     return min(max(steady, SHRINK), 1.0 if after_refusal else GROW)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from solvers.errors import explain
 
 try:
-    from numba import config, njit, typeof, types
+    import numba
     from numba.core.errors import NumbaError
     from numba.extending import intrinsic, is_jitted
 except ImportError as error:
@@ -21,22 +21,28 @@ except ImportError as error:
 
 __all__ = ["NumbaError", "compiled", "frozen", "inlined", "is_jitted", "typeof", "types", "whole_blocks"]
 
+# Some releases of numba carry types that know no dispatcher as an argument; here it is untyped in all of them.
+_njit: Any = numba.njit
+types: Any = numba.types
+typeof: Any = numba.typeof
+_config: Any = numba.config
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
     """Compile a loop; it runs without the lock of the interpreter, so threads can share the samples."""
-    return njit(error_model="numpy", nogil=True)(function)  # type: ignore[no-any-return]
+    return _njit(error_model="numpy", nogil=True)(function)  # type: ignore[no-any-return]
 
 
 def inlined(function: F) -> F:
     """Compile a part of a loop: sizes known to the loop are then known to the part, and its own loops unroll."""
-    return njit(error_model="numpy", nogil=True, forceinline=True)(function)  # type: ignore[no-any-return]
+    return _njit(error_model="numpy", nogil=True, forceinline=True)(function)  # type: ignore[no-any-return]
 
 
 def whole_blocks() -> bool:
     """Whether blocks must be full for equal bits: Intel's vector library rounds otherwise than its scalar one."""
-    return bool(config.USING_SVML)
+    return bool(_config.USING_SVML)
 
 
 def _frozen(context: Any, array: Any) -> Any:

@@ -63,7 +63,6 @@ def solve_ensemble(
         NonFiniteError: a sample is not finite; the message names it and the time, and the solution holds all others.
     """
     _check(problem, x, method)
-    adaptive = isinstance(method, Adaptive)
     times = host_times(ts)
     check_within(problem, times)
     if isinstance(method, Adaptive):
@@ -71,7 +70,7 @@ def solve_ensemble(
     else:
         check_poles(problem, times, method)
     threads = check_count("threads: how many share the samples", threads)
-    functions = problem.functions(x.dtype, parameters, "C" if adaptive else "A")
+    functions = problem.functions(x.dtype, parameters, "C" if isinstance(method, Adaptive) else "A")
     grid, start = np.array(times), np.array(x, order="C")
     bad = ~np.isfinite(start).all(1)
     if bad.any():
@@ -81,8 +80,9 @@ def solve_ensemble(
         status = np.where(bad, NON_FINITE, SUCCESS)
         solution = _solution(start, None, grid, np.full(x.shape[0], grid[0]), status, nothing)
         raise NonFiniteError(explain("a finite state after every step", where, remedy), solution)
-    run = _adaptive if adaptive else _fixed
-    return run(functions, start, grid, method, parameters, save, threads)
+    if isinstance(method, Adaptive):
+        return _adaptive(functions, start, grid, method, parameters, save, threads)
+    return _fixed(functions, start, grid, method, parameters, save, threads)
 
 
 def _check(problem: Any, x: Any, method: Any) -> None:
@@ -122,8 +122,9 @@ def _fixed(
     count, d = x.shape
     kernel, table = fixed_kernel(*functions, d, x.dtype), weights(method.tableau)
     first = x.copy()
-    xs = np.empty((ts.size, *x.shape) if save else (0, 0, 0), x.dtype)
-    xs[:1] = x
+    xs = np.empty((ts.size if save else 0, *x.shape), x.dtype)
+    if save:
+        xs[0] = x
 
     def work(begin: int, end: int) -> int:
         return kernel(x, ts, table.lower, table.nodes, table.last, parameters, xs, begin, end)
@@ -153,7 +154,8 @@ def _adaptive(
     count, d = x.shape
     kernel, table, limit = adaptive_kernel(*functions, d, x.dtype), weights(method.method.tableau), limits(method)
     xs = np.empty((count, ts.size if save else 0, d), x.dtype)
-    xs[:, :1] = x[:, None]
+    if save:
+        xs[:, 0] = x
     status, times, counts = np.empty(count, np.int64), np.empty((count, 2)), np.empty((count, 3), np.int64)
 
     def work(begin: int, end: int) -> None:
