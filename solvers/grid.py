@@ -131,18 +131,21 @@ def host_times(ts: Any) -> list[float]:
         times = list(ts)
         if len(times) < 2:
             raise ValueError(explain(_WANTED, f"{len(times)} of them", "n steps need n + 1 times: uniform(n)"))
+        rising = times[0] < times[-1]
+        # Order settles finiteness inside the grid: NaN is in no order, and infinity has room at the ends only.
+        ordered = all(a < b if rising else a > b for a, b in pairwise(times))
     else:
-        times = _array_times(ts)
-    rising = times[0] < times[-1]
-    # Order settles finiteness inside the grid: NaN is in no order, and infinity has room at the ends only.
-    ordered = all(a < b if rising else a > b for a, b in pairwise(times))
+        array = _array_times(ts)
+        rising = bool(array[0] < array[-1])
+        ordered = bool((array[:-1] < array[1:] if rising else array[:-1] > array[1:]).all())
+        times = array.tolist()
     if not (ordered and math.isfinite(times[0]) and math.isfinite(times[-1])):
         remedy = "remove or reorder the times; merge steps too short for float64"
         raise ValueError(explain(_WANTED, _first_fault(times, rising), remedy))
     return times
 
 
-def _array_times(ts: Any) -> list[float]:
+def _array_times(ts: Any) -> Grid:
     if is_torch(ts):
         if ts.device.type != "cpu":
             raise TypeError(explain("times on the host", f"a tensor on {ts.device}", "pass ts.cpu()"))
@@ -155,8 +158,7 @@ def _array_times(ts: Any) -> list[float]:
         raise TypeError(explain(_WANTED, f"{type(ts).__name__} {ts!r:.80}", "pass uniform(n) or a list of floats"))
     if array.ndim != 1 or array.size < 2:
         raise ValueError(explain(_WANTED, f"shape {array.shape}", "n steps need n + 1 times: uniform(n)"))
-    times: list[float] = array.astype(np.float64).tolist()
-    return times
+    return array.astype(np.float64)
 
 
 def _first_fault(times: list[float], rising: bool) -> str:

@@ -33,7 +33,7 @@ def compile_mixture(target: GaussianMixture, schedule: Schedule, prediction: Pre
 
     compile_one = njit(error_model="numpy")
     wanted = Velocity if prediction is None else prediction
-    prepare, drift = map(njit(error_model="numpy", forceinline=True), parts_of_mixture(target, schedule, wanted))
+    prepare, drift = parts_of_mixture(target, schedule, wanted)
 
     def many(t: float, x: Any) -> Any:
         given, result = prepare(t, None), np.empty(x.shape)
@@ -45,7 +45,10 @@ def compile_mixture(target: GaussianMixture, schedule: Schedule, prediction: Pre
 
 
 def parts_of_mixture(target: GaussianMixture, schedule: Schedule, prediction: Prediction) -> tuple[Any, Any]:
-    """Return ``prepare`` and ``drift`` of a prediction, to be compiled."""
+    """Return ``prepare`` and ``drift`` of a prediction, compiled into whatever calls them."""
+    from numba import njit
+
+    inlined = njit(error_model="numpy", forceinline=True)
     wanted = expect_prediction(prediction, "prediction")
     if not isinstance(schedule, Schedule):
         raise TypeError(explain("a Schedule", repr(schedule), "pass Linear(), GVP(), VP() or Schedule(...)"))
@@ -56,11 +59,13 @@ def parts_of_mixture(target: GaussianMixture, schedule: Schedule, prediction: Pr
     schedule.source("numba")  # says why not where a schedule has no expressions
     coefficients = _coefficients(target, schedule, wanted)
     if covs.basis is None:
-        return _along_axes(coefficients, np.log(target.weights), target.means, covs.eigenvalues)
+        prepare, drift = _along_axes(coefficients, np.log(target.weights), target.means, covs.eigenvalues)
+        return inlined(prepare), inlined(drift)
     floors = covs.parts[1].values[:, 0] if len(covs.parts) > 1 else np.ones(len(covs))
     missing = covs.parts[1].counts[:, 0] if len(covs.parts) > 1 else np.zeros(len(covs))
     arrays = (covs.basis, covs.parts[0].values, covs.parts[0].counts, floors, missing)
-    return _rotated(coefficients, np.log(target.weights), target.means, *map(np.ascontiguousarray, arrays))
+    prepare, drift = _rotated(coefficients, np.log(target.weights), target.means, *map(np.ascontiguousarray, arrays))
+    return inlined(prepare), inlined(drift)
 
 
 def _coefficients(target: GaussianMixture, schedule: Schedule, prediction: Prediction) -> Callable[[float], Any]:

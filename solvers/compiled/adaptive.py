@@ -114,8 +114,8 @@ def adaptive_kernel(drift: Any, prepare: Any, d: int, dtype: np.dtype[Any]) -> C
             for r in range(d):
                 state[r] = x[b, r]
             found = solve(state, z, spare, slopes, ts, weights, limit, xs[b], parameters)
-            status[b], times[b, 0], times[b, 1] = found[0], found[1], found[2]
-            counts[b, 0], counts[b, 1], counts[b, 2] = found[3], found[4], found[5]
+            status[b], times[0, b], times[1, b] = found[0], found[1], found[2]
+            counts[0, b], counts[1, b], counts[2, b] = found[3], found[4], found[5]
             for r in range(d):
                 x[b, r] = state[r]
 

@@ -19,7 +19,7 @@ except ImportError as error:
     remedy = "install the extra: pip install 'interpolants[numba]'"
     raise ImportError(explain("numba, which compiles ensembles", "a Python without it", remedy)) from error
 
-__all__ = ["NumbaError", "compiled", "frozen", "inlined", "is_jitted", "typeof", "types", "whole_blocks"]
+__all__ = ["NumbaError", "compiled", "frozen", "inlined", "is_jitted", "merged", "typeof", "types", "whole_blocks"]
 
 # Some releases of numba carry types that know no dispatcher as an argument; here it is untyped in all of them.
 _njit: Any = numba.njit
@@ -38,6 +38,14 @@ def compiled(function: F) -> F:
 def inlined(function: F) -> F:
     """Compile a part of a loop: sizes known to the loop are then known to the part, and its own loops unroll."""
     return _njit(error_model="numpy", nogil=True, forceinline=True)(function)  # type: ignore[no-any-return]
+
+
+def merged(function: F) -> F:
+    """Compile a function of the caller as if it were written out in the loop, where the dimension is a constant.
+
+    Merely inlined, its own loops would have been optimised before, for any dimension, and be several times as slow.
+    """
+    return _njit(error_model="numpy", nogil=True, inline="always")(function)  # type: ignore[no-any-return]
 
 
 def whole_blocks() -> bool:

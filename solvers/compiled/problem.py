@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from inspect import isfunction
 from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers.compiled.jit import NumbaError, inlined, is_jitted, typeof, types
+from solvers.compiled.jit import NumbaError, is_jitted, merged, typeof, types
 from solvers.errors import explain
-from solvers.problem import Pole, Problem, check_callable, check_limits
+from solvers.problem import Pole, Problem, check_limits
 
 SIGNATURE = "drift(time, x, out, parameters)"
 
@@ -25,7 +26,7 @@ def _pass_on(time: float, parameters: Any) -> Any:
 @lru_cache(maxsize=256)
 def jitted(function: Callable[..., Any]) -> Any:
     """Compile a plain function; one that is compiled already stays as it is."""
-    return function if is_jitted(function) else inlined(function)
+    return function if is_jitted(function) else merged(function)
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ class CompiledODE(Problem):
     _checked: set[Any] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_callable("drift", self.drift, "(time, x, out, parameters)")
+        _check_function("drift", self.drift, "(time, x, out, parameters)")
         if self.prepare is not None:
-            check_callable("prepare", self.prepare, "(time, parameters)")
+            _check_function("prepare", self.prepare, "(time, parameters)")
         check_limits(self)
 
     def functions(self, dtype: np.dtype[Any], parameters: Any, layout: str) -> tuple[Any, Any]:
@@ -80,6 +81,13 @@ class CompiledODE(Problem):
         return drift, prepare
 
 
+def _check_function(name: str, value: object, signature: str) -> None:
+    """Refuse what numba cannot read: an object that can be called is no function."""
+    if not (isfunction(value) or is_jitted(value)):
+        remedy = "write it with def; what it needs from outside comes in parameters, or from the scope around it"
+        raise TypeError(explain(f"{name}: a function {signature}", f"{type(value).__name__} {value!r:.40}", remedy))
+
+
 def _typeof(parameters: Any) -> Any:
     try:
         return typeof(parameters)
@@ -93,13 +101,13 @@ def _compile(name: str, function: Any, arguments: tuple[Any, ...]) -> Any:
     """Compile a function for types of arguments and return the type of its answer."""
     try:
         function.compile(arguments)
-    except NumbaError as error:
+    except (NumbaError, TypeError) as error:  # a TypeError where the number of arguments is another
         remedy = "use what numba supports, and write every entry of out, none of x; numba's full reason is above"
         raise TypeError(explain(f"{name} that numba compiles", _reason(error), remedy)) from error
     return function.overloads[arguments].signature.return_type
 
 
-def _reason(error: NumbaError) -> str:
+def _reason(error: Exception) -> str:
     """Return what is specific in numba's many lines: the inner error where it names one, and the place."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     inner = [line for line in lines if line.startswith(("Numba", "Unknown attribute", "Untyped", "Cannot", "name "))]

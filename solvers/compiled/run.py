@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers.adaptive import Adaptive
-from solvers.arrays import describe
+from solvers.arrays import all_finite, describe
 from solvers.check import check_interval, check_poles, check_within, expect_method
 from solvers.compiled.adaptive import adaptive_kernel
 from solvers.compiled.control import NON_FINITE, STATUSES, SUCCESS, limits
@@ -71,18 +71,12 @@ def solve_ensemble(
         check_poles(problem, times, method)
     threads = check_count("threads: how many share the samples", threads)
     functions = problem.functions(x.dtype, parameters, "C" if isinstance(method, Adaptive) else "A")
-    grid, start = np.array(times), np.array(x, order="C")
-    bad = ~np.isfinite(start).all(1)
-    if bad.any():
-        where = f"NaN or infinity in sample {int(bad.argmax())} of the initial state x, at time {times[0]!r}"
-        remedy = "look at where x comes from; the problem is not to blame"
-        nothing = np.zeros((x.shape[0], 3), np.int64)
-        status = np.where(bad, NON_FINITE, SUCCESS)
-        solution = _solution(start, None, grid, np.full(x.shape[0], grid[0]), status, nothing)
-        raise NonFiniteError(explain("a finite state after every step", where, remedy), solution)
+    grid = np.array(times)
+    if not all_finite(x):
+        _refuse_start(x, grid)
     if isinstance(method, Adaptive):
-        return _adaptive(functions, start, grid, method, parameters, save, threads)
-    return _fixed(functions, start, grid, method, parameters, save, threads)
+        return _adaptive(functions, x, grid, method, parameters, save, threads)
+    return _fixed(functions, x, grid, method, parameters, save, threads)
 
 
 def _check(problem: Any, x: Any, method: Any) -> None:
@@ -116,78 +110,89 @@ def _share(work: Callable[[int, int], Any], count: int, grain: int, threads: int
 
 
 def _fixed(
-    functions: Any, x: Samples, ts: Samples, method: RungeKutta, parameters: Any, save: bool, threads: int
+    functions: Any, start: Samples, ts: Samples, method: RungeKutta, parameters: Any, save: bool, threads: int
 ) -> EnsembleSolution:
     """Solve over the grid."""
-    count, d = x.shape
-    kernel, table = fixed_kernel(*functions, d, x.dtype), weights(method.tableau)
-    first = x.copy()
-    xs = np.empty((ts.size if save else 0, *x.shape), x.dtype)
-    if save:
-        xs[0] = x
+    count, d = start.shape
+    kernel, table = fixed_kernel(*functions, d, start.dtype), weights(method.tableau)
 
-    def work(begin: int, end: int) -> int:
+    def work(x: Samples, xs: Samples, begin: int, end: int) -> int:
         return kernel(x, ts, table.lower, table.nodes, table.last, parameters, xs, begin, end)
 
+    x, xs = start.copy(order="C"), np.empty((ts.size if save else 0, count, d), start.dtype)
+    if save:
+        xs[0] = x
     blocks = -(-count // LANES)
-    evaluations = _share(work, count, LANES * -(-blocks // threads), threads)[0]
+    grain = LANES * -(-blocks // threads)
+    counts = np.zeros((3, count), np.int64)
+    counts[0] = _share(lambda begin, end: work(x, xs, begin, end), count, grain, threads)[0]
+    counts[1] = ts.size - 1
+    status = np.full(count, SUCCESS)
+    if all_finite(x):
+        return _solution(x, xs if save else None, ts, np.full(count, ts[-1]), status, counts)
     bad = ~np.isfinite(x).all(1)
-    counts = np.tile(np.array([evaluations, ts.size - 1, 0]), (count, 1))
-    status = np.where(bad, NON_FINITE, SUCCESS)
+    status[bad] = NON_FINITE
+    # The first bad sample is solved again by itself, which gives the same numbers, for the step in which they ended.
+    sample = int(bad.argmax())
+    alone, states = start[[sample]], np.empty((ts.size, 1, d), start.dtype)
+    states[0] = alone
+    work(alone, states, 0, 1)
+    step = int((~np.isfinite(states).all((1, 2))).argmax())
+    where = f"NaN or infinity first in step {step} of sample {sample}, "
+    where += f"from time {float(ts[step - 1])!r} to {float(ts[step])!r}"
     solution = _solution(x, xs if save else None, ts, np.full(count, ts[-1]), status, counts)
-    if bad.any():
-        # The sample is solved again by itself, which gives the same numbers, for the step in which they ended.
-        sample = int(bad.argmax())
-        alone, states = first[[sample]], np.empty((ts.size, 1, d), x.dtype)
-        states[0] = alone
-        kernel(alone, ts, table.lower, table.nodes, table.last, parameters, states, 0, 1)
-        step = int((~np.isfinite(states).all((1, 2))).argmax())
-        span = f"from time {float(ts[step - 1])!r} to {float(ts[step])!r}"
-        _refuse([f"NaN or infinity first in step {step} of sample {sample}, {span}"], int(bad.sum()), solution)
-    return solution
+    raise _not_finite([where], int(bad.sum()), solution)
 
 
 def _adaptive(
-    functions: Any, x: Samples, ts: Samples, method: Adaptive, parameters: Any, save: bool, threads: int
+    functions: Any, start: Samples, ts: Samples, method: Adaptive, parameters: Any, save: bool, threads: int
 ) -> EnsembleSolution:
     """Solve with steps of each sample's own."""
-    count, d = x.shape
-    kernel, table, limit = adaptive_kernel(*functions, d, x.dtype), weights(method.method.tableau), limits(method)
+    count, d = start.shape
+    kernel, table = adaptive_kernel(*functions, d, start.dtype), weights(method.method.tableau)
+    limit, x = limits(method), start.copy(order="C")
     xs = np.empty((count, ts.size if save else 0, d), x.dtype)
     if save:
         xs[:, 0] = x
-    status, times, counts = np.empty(count, np.int64), np.empty((count, 2)), np.empty((count, 3), np.int64)
+    status, times, counts = np.empty(count, np.int64), np.empty((2, count)), np.empty((3, count), np.int64)
 
     def work(begin: int, end: int) -> None:
         kernel(x, ts, table, limit, parameters, xs, status, times, counts, begin, end)
 
     _share(work, count, max(1, -(-count // (8 * threads))), threads)
     # A drift that does not look at the state can carry it to infinity without an error.
-    status[~np.isfinite(x).all(1)] = NON_FINITE
-    solution = _solution(x, xs.swapaxes(0, 1) if save else None, ts, times[:, 0], status, counts)
+    if not all_finite(x):
+        status[~np.isfinite(x).all(1)] = NON_FINITE
+    solution = _solution(x, xs.swapaxes(0, 1) if save else None, ts, times[0], status, counts)
     bad = np.flatnonzero(status == NON_FINITE)
-    if bad.size:
-        tried = counts[:, 1:].sum(1)
-        where = [
-            f"NaN or infinity in step {tried[b]} of sample {b}, from time {float(times[b, 0])!r} to "
-            f"{float(times[b, 1])!r}"
-            for b in bad[:3]
-        ]
-        _refuse(where, int(bad.size), solution)
-    return solution
+    if not bad.size:
+        return solution
+    tried = counts[1] + counts[2]
+    where = [
+        f"NaN or infinity in step {tried[b]} of sample {b}, from time {float(times[0, b])!r} to {float(times[1, b])!r}"
+        for b in bad[:3]
+    ]
+    raise _not_finite(where, int(bad.size), solution)
 
 
 def _solution(
     x: Samples, xs: Samples | None, ts: Samples, time: Samples, status: Samples, counts: Samples
 ) -> EnsembleSolution:
-    names, (nfes, accepted, rejected) = np.array(STATUSES), counts.T
-    return EnsembleSolution(
-        x, xs, ts, int(nfes.max()), STATUSES[status.max()], time, names[status], nfes, accepted, rejected
-    )
+    names, worst = np.array(STATUSES)[status], STATUSES[status.max()]
+    return EnsembleSolution(x, xs, ts, int(counts[0].max()), worst, time, names, *counts)
 
 
-def _refuse(where: list[str], count: int, solution: EnsembleSolution) -> None:
-    remedy = "look at the problem there; keep the grid away from times where it diverges, and let the drift write all "
-    remedy += "of out"
+def _refuse_start(x: Samples, ts: Samples) -> NoReturn:
+    """Say which samples are not finite before anything is solved."""
+    bad = ~np.isfinite(x).all(1)
+    where = f"NaN or infinity in sample {int(bad.argmax())} of the initial state x, at time {float(ts[0])!r}"
+    status, nothing = np.where(bad, NON_FINITE, SUCCESS), np.zeros((3, x.shape[0]), np.int64)
+    solution = _solution(x.copy(), None, ts, np.full(x.shape[0], ts[0]), status, nothing)
+    remedy = "look at where x comes from; the problem is not to blame"
+    raise NonFiniteError(explain("a finite state after every step", where, remedy), solution)
+
+
+def _not_finite(where: list[str], count: int, solution: EnsembleSolution) -> NonFiniteError:
+    remedy = "look at the problem there; keep the grid away from times where it diverges; write all of out in the drift"
     more = f" ({count} samples in all)" if count > len(where) else ""
-    raise NonFiniteError(explain("a finite state after every step", "; ".join(where) + more, remedy), solution)
+    return NonFiniteError(explain("a finite state after every step", "; ".join(where) + more, remedy), solution)
