@@ -13,18 +13,18 @@ from solvers.errors import explain
 
 try:
     import numba
-    from numba.core.errors import NumbaError
-    from numba.extending import intrinsic, is_jitted
+    from numba import extending
 except ImportError as error:
     remedy = "install the extra: pip install 'interpolants[numba]'"
     raise ImportError(explain("numba, which compiles ensembles", "a Python without it", remedy)) from error
 
-__all__ = ["NumbaError", "compiled", "frozen", "inlined", "is_jitted", "merged", "typeof", "types", "whole_blocks"]
+__all__ = ["compiled", "frozen", "inlined", "is_jitted", "merged", "typeof", "types", "whole_blocks"]
 
-# Some releases of numba carry types that know no dispatcher as an argument; here it is untyped in all of them.
+# Some releases of numba carry types, and those have no dispatchers as arguments; here it is untyped in all of them.
 _njit: Any = numba.njit
 types: Any = numba.types
 typeof: Any = numba.typeof
+is_jitted: Any = extending.is_jitted
 _config: Any = numba.config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,5 +61,5 @@ def _frozen(context: Any, array: Any) -> Any:
     return array.copy(readonly=True)(array), codegen
 
 
-frozen: Any = intrinsic(_frozen)
+frozen: Any = extending.intrinsic(_frozen)
 """Return the same array as one that cannot be written to: a drift that would change its argument does not compile."""

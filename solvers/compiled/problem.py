@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers.compiled.jit import NumbaError, is_jitted, merged, typeof, types
+from solvers.compiled.jit import is_jitted, merged, typeof, types
 from solvers.errors import explain
 from solvers.problem import Pole, Problem, check_limits
 
@@ -101,7 +101,7 @@ def _compile(name: str, function: Any, arguments: tuple[Any, ...]) -> Any:
     """Compile a function for types of arguments and return the type of its answer."""
     try:
         function.compile(arguments)
-    except (NumbaError, TypeError) as error:  # a TypeError where the number of arguments is another
+    except Exception as error:  # numba has its own kinds, and lets AttributeError, TypeError and others through
         remedy = "use what numba supports, and write every entry of out, none of x; numba's full reason is above"
         raise TypeError(explain(f"{name} that numba compiles", _reason(error), remedy)) from error
     return function.overloads[arguments].signature.return_type
