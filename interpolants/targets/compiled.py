@@ -99,9 +99,24 @@ def _either(many: Callable[..., Any], compile_one: Any) -> Callable[..., Any]:
     return compile_one(field)  # type: ignore[no-any-return]
 
 
+def _shares(count: int) -> Any:
+    """Compile the way from logits, in place, to responsibilities times the sum that is returned."""
+    from numba import njit
+
+    def shares(logits: Any) -> float:
+        peak, mass = logits.max(), 0.0
+        for k in range(count):
+            logits[k] = math.exp(logits[k] - peak)
+            mass += logits[k]
+        return mass
+
+    return njit(error_model="numpy", forceinline=True)(shares)
+
+
 def _along_axes(coefficients: Any, log_weights: Any, means: Any, values: Any) -> tuple[Any, Any]:
     """Return the parts for variances along the axes."""
     count, d = means.shape
+    shares = _shares(count)
 
     def prepare(t: float, parameters: Any) -> Any:
         alpha, sigma, c, c_alpha, d_sigma = coefficients(t)
@@ -127,10 +142,7 @@ def _along_axes(coefficients: Any, log_weights: Any, means: Any, values: Any) ->
                 z = x[i] - alpha * means[k, i]
                 total += z * z * inverse[k, i]
             logits[k] = start[k] - 0.5 * total
-        peak, mass = logits.max(), 0.0
-        for k in range(count):
-            logits[k] = math.exp(logits[k] - peak)
-            mass += logits[k]
+        mass = shares(logits)
         for i in range(d):
             total = 0.0
             for k in range(count):
@@ -168,11 +180,11 @@ def _rotated(
 ) -> tuple[Any, Any]:
     """Return the parts for eigenvectors: columns, and a floor on the rest."""
     count, d, n = basis.shape
-    split = _split(means, basis, missing)
+    split, shares = _split(means, basis, missing), _shares(count)
 
     def prepare(t: float, parameters: Any) -> Any:
         alpha, sigma, c, c_alpha, d_sigma = coefficients(t)
-        # One array for all, as above.
+        # Two arrays for all, as above.
         table, room = np.empty((2, count, n)), np.empty((count, 4 + d + n))
         for k in range(count):
             floor = alpha * alpha * floors[k] + sigma * sigma
@@ -200,10 +212,7 @@ def _rotated(
                 for i in range(d):
                     total += z[k, i] * z[k, i] / floor[k]
             logits[k] = start[k] - 0.5 * total
-        peak, mass = logits.max(), 0.0
-        for k in range(count):
-            logits[k] = math.exp(logits[k] - peak)
-            mass += logits[k]
+        mass = shares(logits)
         for i in range(d):
             sums = 0.0
             for k in range(count):

@@ -70,14 +70,13 @@ def fixed_kernel(drift: Any, prepare: Any, d: int, dtype: np.dtype[Any]) -> Call
             for n in range(ts.size - 1):
                 t0, t1 = ts[n], ts[n + 1]
                 h = t1 - t0
-                for i in range(last):
-                    if i == 0:
-                        for q in range(size):
-                            z_flat[q] = y_flat[q]
-                    else:
-                        increment(z_flat, slopes_flat, lower[i], i, h)
-                        for q in range(size):
-                            z_flat[q] += y_flat[q]
+                given, slope = prepare(t0, parameters), slopes[0]
+                for lane in range(lanes):
+                    drift(t0, frozen(y[:, lane]), slope[:, lane], given)
+                for i in range(1, last):
+                    increment(z_flat, slopes_flat, lower[i], i, h)
+                    for q in range(size):
+                        z_flat[q] += y_flat[q]
                     time = t1 if nodes[i] == 1.0 else t0 + nodes[i] * h
                     given, slope = prepare(time, parameters), slopes[i]
                     for lane in range(lanes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from solvers.compiled.problem import CompiledODE
 from solvers.compiled.solution import EnsembleSolution
 from solvers.compiled.weights import weights
 from solvers.errors import NonFiniteError, explain
-from solvers.grid import check_count, host_times
+from solvers.grid import check_count, check_grid
 from solvers.runge_kutta import RungeKutta
 
 Samples = NDArray[Any]
@@ -63,17 +63,14 @@ def solve_ensemble(
         NonFiniteError: a sample is not finite; the message names it and the time, and the solution holds all others.
     """
     _check(problem, x, method)
-    times = host_times(ts)
-    check_within(problem, times)
+    grid = check_grid(ts)
+    check_within(problem, [float(grid[0]), float(grid[-1])])
     if isinstance(method, Adaptive):
-        check_interval(problem, times)
-    else:
-        check_poles(problem, times, method)
+        check_interval(problem, grid.tolist())
+    elif problem.poles:
+        check_poles(problem, grid.tolist(), method)
     threads = check_count("threads: how many share the samples", threads)
     functions = problem.functions(x.dtype, parameters, "C" if isinstance(method, Adaptive) else "A")
-    grid = np.array(times)
-    if not all_finite(x):
-        _refuse_start(x, grid)
     if isinstance(method, Adaptive):
         return _adaptive(functions, x, grid, method, parameters, save, threads)
     return _fixed(functions, x, grid, method, parameters, save, threads)
@@ -95,7 +92,8 @@ def _check(problem: Any, x: Any, method: Any) -> None:
             received = "events" if method.per_sample else "per_sample=False"
             remedy = "pass Adaptive(Dopri5(), per_sample=True); solvers.solve knows shared steps and events"
             raise ValueError(explain("Adaptive with per_sample=True and without events", received, remedy))
-    elif not isinstance(expect_method(method), RungeKutta):
+    elif not isinstance(method, RungeKutta):
+        expect_method(method)
         remedy = "choose one of solvers.runge_kutta, such as RK4(), or Adaptive(Dopri5(), per_sample=True)"
         raise TypeError(explain("a Runge–Kutta method", type(method).__name__, remedy))
 
@@ -124,14 +122,14 @@ def _fixed(
         xs[0] = x
     blocks = -(-count // LANES)
     grain = LANES * -(-blocks // threads)
-    counts = np.zeros((3, count), np.int64)
-    counts[0] = _share(lambda begin, end: work(x, xs, begin, end), count, grain, threads)[0]
-    counts[1] = ts.size - 1
-    status = np.full(count, SUCCESS)
+    nfe = _share(lambda begin, end: work(x, xs, begin, end), count, grain, threads)[0]
+    counts = np.empty((3, count), np.int64)
+    counts[0], counts[1], counts[2] = nfe, ts.size - 1, 0
+    time = np.full(count, ts[-1])
     if all_finite(x):
-        return _solution(x, xs if save else None, ts, np.full(count, ts[-1]), status, counts)
+        names = np.full(count, STATUSES[SUCCESS], "<U10")
+        return EnsembleSolution(x, xs if save else None, ts, nfe, STATUSES[SUCCESS], time, names, *counts)
     bad = ~np.isfinite(x).all(1)
-    status[bad] = NON_FINITE
     # The first bad sample is solved again by itself, which gives the same numbers, for the step in which they ended.
     sample = int(bad.argmax())
     alone, states = start[[sample]], np.empty((ts.size, 1, d), start.dtype)
@@ -140,8 +138,9 @@ def _fixed(
     step = int((~np.isfinite(states).all((1, 2))).argmax())
     where = f"NaN or infinity first in step {step} of sample {sample}, "
     where += f"from time {float(ts[step - 1])!r} to {float(ts[step])!r}"
-    solution = _solution(x, xs if save else None, ts, np.full(count, ts[-1]), status, counts)
-    raise _not_finite([where], int(bad.sum()), solution)
+    status = np.where(bad, NON_FINITE, SUCCESS)
+    solution = _solution(x, xs if save else None, ts, time, status, counts)
+    raise _not_finite([where], start, solution)
 
 
 def _adaptive(
@@ -172,7 +171,7 @@ def _adaptive(
         f"NaN or infinity in step {tried[b]} of sample {b}, from time {float(times[0, b])!r} to {float(times[1, b])!r}"
         for b in bad[:3]
     ]
-    raise _not_finite(where, int(bad.size), solution)
+    raise _not_finite(where, start, solution)
 
 
 def _solution(
@@ -182,17 +181,13 @@ def _solution(
     return EnsembleSolution(x, xs, ts, int(counts[0].max()), worst, time, names, *counts)
 
 
-def _refuse_start(x: Samples, ts: Samples) -> NoReturn:
-    """Say which samples are not finite before anything is solved."""
-    bad = ~np.isfinite(x).all(1)
-    where = f"NaN or infinity in sample {int(bad.argmax())} of the initial state x, at time {float(ts[0])!r}"
-    status, nothing = np.where(bad, NON_FINITE, SUCCESS), np.zeros((3, x.shape[0]), np.int64)
-    solution = _solution(x.copy(), None, ts, np.full(x.shape[0], ts[0]), status, nothing)
-    remedy = "look at where x comes from; the problem is not to blame"
-    raise NonFiniteError(explain("a finite state after every step", where, remedy), solution)
-
-
-def _not_finite(where: list[str], count: int, solution: EnsembleSolution) -> NonFiniteError:
+def _not_finite(where: list[str], start: Samples, solution: EnsembleSolution) -> NonFiniteError:
+    """Say where numbers were not finite; a start that is not finite is looked for only where the end is not either."""
     remedy = "look at the problem there; keep the grid away from times where it diverges; write all of out in the drift"
+    if not all_finite(start):
+        sample = int((~np.isfinite(start).all(1)).argmax())
+        where = [f"NaN or infinity in sample {sample} of the initial state x, at time {float(solution.ts[0])!r}"]
+        remedy = "look at where x comes from; the problem is not to blame"
+    count = int((solution.statuses == STATUSES[NON_FINITE]).sum())
     more = f" ({count} samples in all)" if count > len(where) else ""
     return NonFiniteError(explain("a finite state after every step", "; ".join(where) + more, remedy), solution)

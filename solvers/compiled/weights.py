@@ -31,8 +31,17 @@ class Weights(NamedTuple):
     last: int
 
 
+_KNOWN: dict[int, tuple[Tableau, Weights]] = {}
+
+
 def weights(tableau: Tableau) -> Weights:
-    """Return the arrays of a tableau."""
+    """Return the arrays of a tableau, made once: its fractions are slow to compare."""
+    if id(tableau) not in _KNOWN:
+        _KNOWN[id(tableau)] = (tableau, _made(tableau))
+    return _KNOWN[id(tableau)][1]
+
+
+def _made(tableau: Tableau) -> Weights:
     last = len(tableau.b)
     size = last + 1 + len(tableau.extra)
     lower, nodes, estimates = np.zeros((size, size)), np.zeros(size), np.zeros((len(tableau.estimates), size))
