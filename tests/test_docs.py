@@ -12,12 +12,13 @@ import pytest
 import backbone
 import interpolants
 import solvers
+import solvers.compiled
 from interpolants import diffusion, plots, times, weights
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
     f"{module.__name__}.{name}"
-    for module in (interpolants, diffusion, weights, times, plots, solvers, backbone)
+    for module in (interpolants, diffusion, weights, times, plots, solvers, solvers.compiled, backbone)
     for name in module.__all__
 }
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.grid import Grid
 from solvers.solution import Solution
 
 
@@ -28,7 +27,7 @@ class EnsembleSolution(Solution):
         rejected: how many were tried and refused, shape (B,); none on a fixed grid.
     """
 
-    time: Grid
+    time: NDArray[np.float64]
     statuses: NDArray[Any]
     nfes: NDArray[np.int64]
     accepted: NDArray[np.int64]

@@ -18,10 +18,8 @@ from interpolants import (
     t,
 )
 from solvers import RK4, Adaptive, Dopri5, Euler, PoleError, solve, uniform
-from tests.support.zoo import MIXTURE
-
-pytest.importorskip("numba")
 from solvers.compiled import solve_ensemble
+from tests.support.zoo import MIXTURE
 
 ROUND = GaussianMixture([0.3, 0.7], [[-1.0, 0.0], [1.0, 0.5]], [0.1, 0.4])
 OWN = Adaptive(Dopri5(), rtol=1e-10, atol=1e-10, per_sample=True)

@@ -11,8 +11,6 @@ from solver_methods import ADAPTABLE, name
 
 from solvers import ODE, Adaptive, Bosh3, Dopri5, solve
 from solvers.adaptive.control import factors
-
-pytest.importorskip("numba")
 from solvers.compiled import CompiledODE, solve_ensemble
 from solvers.compiled.control import factor
 

@@ -28,8 +28,6 @@ from solvers import (
     solve,
     uniform,
 )
-
-pytest.importorskip("numba")
 from solvers.compiled import CompiledODE, solve_ensemble
 
 ROOT = Path(solvers.__file__).resolve().parents[1]

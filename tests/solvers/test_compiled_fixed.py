@@ -1,6 +1,11 @@
 """Compiled ensembles on a grid: the methods of solvers, their orders, and samples that know nothing of each other."""
 
+import doctest
+import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +13,12 @@ from adaptive_problems import batch, wave
 from compiled_problems import CLOCK, CLOSED, ODES, closed, given
 from solver_methods import TABLEAUS, name
 
+import solvers.compiled
 from solvers import ODE, RK4, Euler, Heun, solve, uniform
+from solvers.compiled import CompiledODE, fixed, solve_ensemble
 from tests.support.fields import slope
 
-pytest.importorskip("numba")
-from solvers.compiled import CompiledODE, solve_ensemble
-
+ROOT = Path(solvers.__file__).resolve().parents[1]
 START = np.array([[0.25, 0.9], [0.6, 0.2], [-0.4, 0.5]])
 
 
@@ -74,8 +79,6 @@ def test_a_sample_does_not_know_its_batch():
 @pytest.mark.slow
 def test_full_blocks_change_nothing(monkeypatch):
     """Where blocks have to be full, for a vector library that rounds otherwise, the states are the same."""
-    from solvers.compiled import fixed
-
     x, grid = batch(70) / 2.0, uniform(5)
     usual = solve_ensemble(ODES, x, grid, Heun(), parameters=given()).x
     monkeypatch.setattr(fixed, "whole_blocks", lambda: True)
@@ -140,10 +143,6 @@ def test_parameters_and_what_depends_on_time_alone():
 @pytest.mark.slow
 def test_the_example_of_the_package_runs():
     """The doctest on the front page passes."""
-    import doctest
-
-    import solvers.compiled
-
     result = doctest.testmod(solvers.compiled)
     assert result.attempted > 0
     assert result.failed == 0
@@ -152,3 +151,14 @@ def test_the_example_of_the_package_runs():
 def test_not_saved_unless_asked():
     """Without ``save`` there is no xs."""
     assert solve_ensemble(ODES, START, [0.0, 0.5, math.pi / 4], RK4(), parameters=given(CLOSED)).xs is None
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs():
+    """The benchmark's short run ends well; its stored record has a ratio for every case."""
+    script = ROOT / "benchmarks" / "ensembles.py"
+    run = subprocess.run([sys.executable, str(script), "--smoke"], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    rows = json.loads((ROOT / "benchmarks/results/ensembles.json").read_text())["rows"]
+    assert len(rows) == len(run.stdout.splitlines())
+    assert all(row["ratio"] > 0 for row in rows)
