@@ -44,7 +44,7 @@ def factor(error: float, before: float, accepted: bool, after_refusal: bool, pow
     ratio = aim / max(error, 1e-12) if math.isfinite(error) else 0.0
     if not accepted:
         alone: float = ratio ** (1.0 / power)
-        return min(max(alone, SHRINK), 1.0)
+        return max(alone, SHRINK)  # an error above 1 makes it less than 0.9
     steady: float = ratio ** ((INTEGRAL + PROPORTIONAL) / power) * (before / aim) ** (PROPORTIONAL / power)
     return min(max(steady, SHRINK), 1.0 if after_refusal else GROW)
 
