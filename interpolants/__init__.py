@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from interpolants import diffusion
 from interpolants.certify import certify
-from interpolants.dynamics import denoising, forward_sde, probability_flow, reverse_sde, suggest
+from interpolants.dynamics import compiled_flow, denoising, forward_sde, probability_flow, reverse_sde, suggest
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
 from interpolants.reparametrise import time_shift
@@ -112,6 +112,7 @@ __all__ = [
     "align_your_steps",
     "bures",
     "certify",
+    "compiled_flow",
     "convert",
     "cosine_optimal",
     "couple",

@@ -13,7 +13,7 @@ term becomes :math:`-(W/\alpha)\hat\varepsilon`, regular at t = 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sympy import Expr, Integer, sqrt
 
@@ -21,12 +21,18 @@ from interpolants.clock import Clock, LogSNR
 from interpolants.coefficient import Array, Coefficient
 from interpolants.combination import Combination, expect_model, solve_row
 from interpolants.diffusion import KL, DiffusionCoefficient, Zero, expect_diffusion
+from interpolants.path import Path, expect_path
 from interpolants.prediction import Data, Prediction, Velocity, conversion, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.suggestion import Suggestion, safe
+from interpolants.targets.mixture import GaussianMixture
 from solvers import ODE, SDE, Denoising, Pole
+from solvers.errors import explain
 
-__all__ = ["denoising", "forward_sde", "probability_flow", "reverse_sde", "suggest"]
+if TYPE_CHECKING:
+    from solvers.compiled import CompiledODE
+
+__all__ = ["compiled_flow", "denoising", "forward_sde", "probability_flow", "reverse_sde", "suggest"]
 
 Model = Callable[[Any, Array], Array]
 _KL = KL()
@@ -44,6 +50,46 @@ def probability_flow(schedule: Schedule, model: Model, prediction: Prediction = 
     combination = drift_combination(schedule, prediction, Integer(0), f"the probability flow of a {prediction} model")
     poles = _poles(combination, prediction, None)
     return ODE(_combine(combination, model), poles=poles, domain=schedule.domain)
+
+
+def compiled_flow(path: Path) -> CompiledODE:
+    r"""Return the exact probability flow of a path for ensembles in compiled code.
+
+    :math:`\dot\alpha` and :math:`\dot\sigma` meet the target only in products that were simplified before they became
+    code, so both ends are exact where the flow is finite, and what is infinite is a pole of the problem.
+
+    >>> import numpy as np
+    >>> from interpolants import Gaussian, Linear, Path, compiled_flow
+    >>> from solvers import RK4, uniform
+    >>> from solvers.compiled import solve_ensemble
+    >>> path = Path(Linear(), Gaussian([0.5, -1.0], 0.25))
+    >>> noise = path.prior(10_000, np.random.default_rng(0))
+    >>> solution = solve_ensemble(compiled_flow(path), noise, uniform(50), RK4())
+    >>> bool(abs(solution.x - path.flow(1.0, 0.0, noise)).max() < 1e-5)
+    True
+
+    Args:
+        path: a schedule of expressions with a Gaussian or a mixture whose covariances have no zero eigenvalue.
+
+    Raises:
+        TypeError: another target; a schedule without expressions.
+        ValueError: a zero eigenvalue, whose limits at σ = 0 the compiled code does not have.
+        ImportError: without the extra ``numba``.
+    """
+    from interpolants.targets.compiled import parts_of_mixture
+    from solvers.compiled import CompiledODE
+
+    expect_path(path)
+    schedule, target = path.schedule, path.target
+    if not isinstance(target, GaussianMixture):
+        received = type(target).__name__
+        raise TypeError(explain("a Gaussian or a GaussianMixture", received, "use probability_flow and path.velocity"))
+    prepare, drift = parts_of_mixture(target, schedule, Velocity)
+    alpha, sigma = schedule.expressions["alpha"], schedule.expressions["sigma"]
+    expressions = target.products(*Velocity.row(schedule), alpha, sigma)
+    times = {time for expression in expressions.values() for time in schedule.coefficient(expression).poles}
+    poles = tuple(Pole(time, f"the velocity of {path!r} is infinite") for time in sorted(times))
+    return CompiledODE(drift, prepare, poles, schedule.domain)
 
 
 def reverse_sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: Prediction = Velocity) -> SDE:

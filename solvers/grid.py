@@ -119,7 +119,10 @@ def check_grid(ts: Any) -> Grid:
     Args:
         ts: a list, a numpy array or a torch tensor on the host.
     """
-    return np.array(host_times(ts), dtype=np.float64)
+    array = _array_times(ts)
+    rising = bool(array[0] < array[-1])
+    _check_order(array, rising, bool((array[:-1] < array[1:] if rising else array[:-1] > array[1:]).all()))
+    return array
 
 
 def host_times(ts: Any) -> list[float]:
@@ -127,22 +130,24 @@ def host_times(ts: Any) -> list[float]:
 
     A list is read without numpy, so that ``torch.compile`` can follow; an array would be a tensor to it.
     """
-    if isinstance(ts, (list, tuple)) and all(type(time) is float for time in ts):
-        times = list(ts)
-        if len(times) < 2:
-            raise ValueError(explain(_WANTED, f"{len(times)} of them", "n steps need n + 1 times: uniform(n)"))
-    else:
-        times = _array_times(ts)
-    rising = times[0] < times[-1]
-    # Order settles finiteness inside the grid: NaN is in no order, and infinity has room at the ends only.
-    ordered = all(a < b if rising else a > b for a, b in pairwise(times))
+    if not (isinstance(ts, (list, tuple)) and all(type(time) is float for time in ts)):
+        times: list[float] = check_grid(ts).tolist()
+        return times
+    if len(ts) < 2:
+        raise ValueError(explain(_WANTED, f"{len(ts)} of them", "n steps need n + 1 times: uniform(n)"))
+    rising = ts[0] < ts[-1]
+    _check_order(ts, rising, all(a < b if rising else a > b for a, b in pairwise(ts)))
+    return list(ts)
+
+
+def _check_order(times: Any, rising: bool, ordered: bool) -> None:
+    """Refuse times that are not in order, which settles finiteness inside: NaN is in none, infinity at the ends."""
     if not (ordered and math.isfinite(times[0]) and math.isfinite(times[-1])):
         remedy = "remove or reorder the times; merge steps too short for float64"
-        raise ValueError(explain(_WANTED, _first_fault(times, rising), remedy))
-    return times
+        raise ValueError(explain(_WANTED, _first_fault([float(time) for time in times], rising), remedy))
 
 
-def _array_times(ts: Any) -> list[float]:
+def _array_times(ts: Any) -> Grid:
     if is_torch(ts):
         if ts.device.type != "cpu":
             raise TypeError(explain("times on the host", f"a tensor on {ts.device}", "pass ts.cpu()"))
@@ -154,9 +159,9 @@ def _array_times(ts: Any) -> list[float]:
     if array.dtype.kind not in "fiu":
         raise TypeError(explain(_WANTED, f"{type(ts).__name__} {ts!r:.80}", "pass uniform(n) or a list of floats"))
     if array.ndim != 1 or array.size < 2:
-        raise ValueError(explain(_WANTED, f"shape {array.shape}", "n steps need n + 1 times: uniform(n)"))
-    times: list[float] = array.astype(np.float64).tolist()
-    return times
+        received = f"{array.size} of them" if array.ndim == 1 else f"shape {array.shape}"
+        raise ValueError(explain(_WANTED, received, "n steps need n + 1 times: uniform(n)"))
+    return array.astype(np.float64)
 
 
 def _first_fault(times: list[float], rising: bool) -> str:

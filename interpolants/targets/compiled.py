@@ -1,5 +1,9 @@
 r"""The predictions of a mixture as functions that numba compiles, for ensembles that never meet the interpreter.
 
+A prediction is two functions: ``prepare(t, parameters)``, what depends on time alone, and ``drift(t, x, out, given)``,
+which takes what the first returned and writes the prediction at one point into ``out``: what
+:class:`solvers.compiled.CompiledODE` is made of.
+
 The same formulas as :mod:`interpolants.targets.components`, for positive eigenvalues: logits first, then
 :math:`\sum_k\gamma_k[c\,m_k + U_k\,\mathrm{gain}\,U_k^\top z_k]`, with the coefficients' generated scalar code.
 """
@@ -25,7 +29,27 @@ __all__ = ["compile_mixture"]
 
 def compile_mixture(target: GaussianMixture, schedule: Schedule, prediction: Prediction | None) -> Callable[..., Any]:
     """Return ``f(t, x)`` for one t and x of shape (d,) or (B, d), compiled at its first use."""
-    wanted = expect_prediction(Velocity if prediction is None else prediction, "prediction")
+    from numba import njit
+
+    compile_one = njit(error_model="numpy")
+    wanted = Velocity if prediction is None else prediction
+    prepare, drift = parts_of_mixture(target, schedule, wanted)
+
+    def many(t: float, x: Any) -> Any:
+        given, result = prepare(t, None), np.empty(x.shape)
+        for b in range(x.shape[0]):
+            drift(t, x[b], result[b], given)
+        return result
+
+    return _either(compile_one(many), compile_one)
+
+
+def parts_of_mixture(target: GaussianMixture, schedule: Schedule, prediction: Prediction) -> tuple[Any, Any]:
+    """Return ``prepare`` and ``drift`` of a prediction, compiled into whatever calls them."""
+    from numba import njit
+
+    inlined = njit(error_model="numpy", forceinline=True)
+    wanted = expect_prediction(prediction, "prediction")
     if not isinstance(schedule, Schedule):
         raise TypeError(explain("a Schedule", repr(schedule), "pass Linear(), GVP(), VP() or Schedule(...)"))
     covs = target.covariances
@@ -35,11 +59,13 @@ def compile_mixture(target: GaussianMixture, schedule: Schedule, prediction: Pre
     schedule.source("numba")  # says why not where a schedule has no expressions
     coefficients = _coefficients(target, schedule, wanted)
     if covs.basis is None:
-        return _along_axes(coefficients, np.log(target.weights), target.means, covs.eigenvalues)
+        prepare, drift = _along_axes(coefficients, np.log(target.weights), target.means, covs.eigenvalues)
+        return inlined(prepare), inlined(drift)
     floors = covs.parts[1].values[:, 0] if len(covs.parts) > 1 else np.ones(len(covs))
     missing = covs.parts[1].counts[:, 0] if len(covs.parts) > 1 else np.zeros(len(covs))
     arrays = (covs.basis, covs.parts[0].values, covs.parts[0].counts, floors, missing)
-    return _rotated(coefficients, np.log(target.weights), target.means, *map(np.ascontiguousarray, arrays))
+    prepare, drift = _rotated(coefficients, np.log(target.weights), target.means, *map(np.ascontiguousarray, arrays))
+    return inlined(prepare), inlined(drift)
 
 
 def _coefficients(target: GaussianMixture, schedule: Schedule, prediction: Prediction) -> Callable[[float], Any]:
@@ -73,17 +99,31 @@ def _either(many: Callable[..., Any], compile_one: Any) -> Callable[..., Any]:
     return compile_one(field)  # type: ignore[no-any-return]
 
 
-def _along_axes(coefficients: Any, log_weights: Any, means: Any, values: Any) -> Callable[..., Any]:
-    """Compile the field of a mixture with variances along the axes."""
+def _shares(count: int) -> Any:
+    """Compile the way from logits, in place, to responsibilities times the sum that is returned."""
     from numba import njit
 
-    compile_one = njit(error_model="numpy")
-    count, d = means.shape
+    def shares(logits: Any) -> float:
+        peak, mass = logits.max(), 0.0
+        for k in range(count):
+            logits[k] = math.exp(logits[k] - peak)
+            mass += logits[k]
+        return mass
 
-    def many(t: float, x: Any) -> Any:
+    return njit(error_model="numpy", forceinline=True)(shares)
+
+
+def _along_axes(coefficients: Any, log_weights: Any, means: Any, values: Any) -> tuple[Any, Any]:
+    """Return the parts for variances along the axes."""
+    count, d = means.shape
+    shares = _shares(count)
+
+    def prepare(t: float, parameters: Any) -> Any:
         alpha, sigma, c, c_alpha, d_sigma = coefficients(t)
-        result, logits = np.zeros(x.shape), np.empty(count)
-        inverse, gain, start = np.empty((count, d)), np.empty((count, d)), np.empty(count)
+        # One array with room for all, scratch of the drift included: each that is made takes as long as a logarithm.
+        room, size = np.empty(2 * count * (d + 1)), count * d
+        inverse, gain = room[:size].reshape((count, d)), room[size : 2 * size].reshape((count, d))
+        start, logits = room[2 * size : -count], room[-count:]
         for k in range(count):
             total = 0.0
             for i in range(d):
@@ -92,37 +132,35 @@ def _along_axes(coefficients: Any, log_weights: Any, means: Any, values: Any) ->
                 gain[k, i] = (c_alpha * values[k, i] + d_sigma) / variance
                 total += math.log(variance)
             start[k] = log_weights[k] - 0.5 * total
-        for b in range(x.shape[0]):
-            for k in range(count):
-                total = 0.0
-                for i in range(d):
-                    z = x[b, i] - alpha * means[k, i]
-                    total += z * z * inverse[k, i]
-                logits[k] = start[k] - 0.5 * total
-            peak, mass = logits.max(), 0.0
-            for k in range(count):
-                share = math.exp(logits[k] - peak)
-                mass += share
-                if share > 0.0:
-                    for i in range(d):
-                        z = x[b, i] - alpha * means[k, i]
-                        result[b, i] += share * (c * means[k, i] + gain[k, i] * z)
+        return alpha, c, inverse, gain, start, logits
+
+    def drift(t: float, x: Any, out: Any, given: Any) -> None:
+        alpha, c, inverse, gain, start, logits = given
+        for k in range(count):
+            total = 0.0
             for i in range(d):
-                result[b, i] /= mass
-        return result
+                z = x[i] - alpha * means[k, i]
+                total += z * z * inverse[k, i]
+            logits[k] = start[k] - 0.5 * total
+        mass = shares(logits)
+        for i in range(d):
+            total = 0.0
+            for k in range(count):
+                if logits[k] > 0.0:  # what has no share may be infinite
+                    z = x[i] - alpha * means[k, i]
+                    total += logits[k] * (c * means[k, i] + gain[k, i] * z)
+            out[i] = total / mass
 
-    return _either(compile_one(many), compile_one)
+    return prepare, drift
 
 
-def _parts(means: Any, basis: Any, missing: Any) -> tuple[Any, Any]:
-    """Compile the coordinates of z = x − αm along the columns, and zᵀS⁻¹z from them."""
+def _split(means: Any, basis: Any, missing: Any) -> Any:
+    """Compile the coordinates of z = x − αm along the columns, and what is left of z."""
     from numba import njit
 
-    compile_one = njit(error_model="numpy")
     _, d, n = basis.shape
 
     def split(k: int, alpha: float, x: Any, z: Any, along: Any) -> None:
-        """Write z in the coordinates of the columns, and what is left of it."""
         for j in range(n):
             along[j] = 0.0
         for i in range(d):
@@ -134,52 +172,55 @@ def _parts(means: Any, basis: Any, missing: Any) -> tuple[Any, Any]:
                 for j in range(n):
                     z[i] -= basis[k, i, j] * along[j]
 
-    def quadratic(k: int, inverse: Any, floor: float, z: Any, along: Any) -> float:
-        """Return zᵀS⁻¹z of what ``split`` wrote."""
-        total = 0.0
-        for j in range(n):
-            total += along[j] * along[j] * inverse[j]
-        if missing[k] > 0.0:
-            for i in range(d):
-                total += z[i] * z[i] / floor
-        return total
-
-    return compile_one(split), compile_one(quadratic)
+    return njit(error_model="numpy")(split)
 
 
 def _rotated(
     coefficients: Any, log_weights: Any, means: Any, basis: Any, values: Any, counts: Any, floors: Any, missing: Any
-) -> Callable[..., Any]:
-    """Compile the field of a mixture with eigenvectors: columns, and a floor on the rest."""
-    from numba import njit
-
-    compile_one = njit(error_model="numpy")
+) -> tuple[Any, Any]:
+    """Return the parts for eigenvectors: columns, and a floor on the rest."""
     count, d, n = basis.shape
-    split, quadratic = _parts(means, basis, missing)
+    split, shares = _split(means, basis, missing), _shares(count)
 
-    def many(t: float, x: Any) -> Any:
+    def prepare(t: float, parameters: Any) -> Any:
         alpha, sigma, c, c_alpha, d_sigma = coefficients(t)
-        result, z, along = np.zeros(x.shape), np.empty((count, d)), np.empty((count, n))
-        logits, start = np.empty(count), np.empty(count)
-        variances, floor = alpha * alpha * values + sigma * sigma, alpha * alpha * floors + sigma * sigma
-        inverse, gain = 1.0 / variances, (c_alpha * values + d_sigma) / variances
+        # Two arrays for all, as above.
+        table, room = np.empty((2, count, n)), np.empty((count, 4 + d + n))
         for k in range(count):
-            logs = (counts[k] * np.log(variances[k])).sum() + missing[k] * math.log(floor[k])
-            start[k] = log_weights[k] - 0.5 * logs
-        for b in range(x.shape[0]):
-            for k in range(count):
-                split(k, alpha, x[b], z[k], along[k])
-                logits[k] = start[k] - 0.5 * quadratic(k, inverse[k], floor[k], z[k], along[k])
-            shares = np.exp(logits - logits.max())
-            shares /= shares.sum()
-            for k in range(count):
-                if shares[k] > 0.0:
-                    rest = (c_alpha * floors[k] + d_sigma) / floor[k] if missing[k] > 0.0 else 0.0
-                    for i in range(d):
-                        moved = c * means[k, i] + rest * z[k, i]
-                        for j in range(n):
-                            moved += basis[k, i, j] * gain[k, j] * along[k, j]
-                        result[b, i] += shares[k] * moved
-        return result
+            floor = alpha * alpha * floors[k] + sigma * sigma
+            logs = missing[k] * math.log(floor)
+            for j in range(n):
+                variance = alpha * alpha * values[k, j] + sigma * sigma
+                table[0, k, j] = 1.0 / variance
+                table[1, k, j] = (c_alpha * values[k, j] + d_sigma) / variance
+                logs += counts[k, j] * math.log(variance)
+            room[k, 0] = log_weights[k] - 0.5 * logs
+            room[k, 1] = floor
+            room[k, 2] = (c_alpha * floors[k] + d_sigma) / floor if missing[k] > 0.0 else 0.0
+        return alpha, c, table, room
 
-    return _either(compile_one(many), compile_one)
+    def drift(t: float, x: Any, out: Any, given: Any) -> None:
+        alpha, c, table, room = given
+        inverse, gain, start, floor, rest, logits = table[0], table[1], room[:, 0], room[:, 1], room[:, 2], room[:, 3]
+        z, along = room[:, 4 : 4 + d], room[:, 4 + d :]
+        for k in range(count):
+            split(k, alpha, x, z[k], along[k])
+            total = 0.0
+            for j in range(n):
+                total += along[k, j] * along[k, j] * inverse[k, j]
+            if missing[k] > 0.0:
+                for i in range(d):
+                    total += z[k, i] * z[k, i] / floor[k]
+            logits[k] = start[k] - 0.5 * total
+        mass = shares(logits)
+        for i in range(d):
+            sums = 0.0
+            for k in range(count):
+                if logits[k] > 0.0:
+                    moved = c * means[k, i] + rest[k] * z[k, i]
+                    for j in range(n):
+                        moved += basis[k, i, j] * gain[k, j] * along[k, j]
+                    sums += logits[k] * moved
+            out[i] = sums / mass
+
+    return prepare, drift
