@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def basis(asked: list[tuple[float, float] | None]) -> Floats:
     ends = sorted({end for pair in asked if pair is not None for end in pair})
     cuts = [end for last, end in zip([-math.inf, *ends], ends) if end - last > _SAME * abs(end)]
     plain = sum(pair is None for pair in asked)
-    pieces = list(zip(cuts, cuts[1:]))
+    pieces = list(pairwise(cuts))
     shares = np.zeros((len(asked), plain + len(pieces)))
     free = 0
     for row, pair in zip(shares, asked):

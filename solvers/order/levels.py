@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from solvers.errors import explain
+from solvers.grid import uniform
 
 # From σ/α = 4 to σ/α = ¼: where a mixture's responsibilities are decided, and neither end is near.
 FIRST, LAST = -1.4, 1.4
@@ -39,17 +40,18 @@ class Level(NamedTuple):
         return math.hypot(self.alpha, self.sigma)
 
 
-def uneven(n: int, beyond: int = 0) -> list[float]:
+def grid(n: int, *, beyond: int = 0, equal: bool = False) -> list[float]:
     r"""Return n steps in :math:`\lambda` from the first to the last interior level, and ``beyond`` more.
 
     .. math:: \lambda_k = \lambda_0 + (\lambda_1 - \lambda_0)\Bigl(u + \frac{\sin 2\pi u}{4\pi}\Bigr), \qquad u = k/n
 
     Steps differ by up to a factor of three and change smoothly: coefficients that are right for equal steps alone lose
-    their order here.
+    their order here. With ``equal`` the bracket is u.
     """
 
     def place(u: float) -> float:
-        return FIRST + (LAST - FIRST) * (u + _UNEVEN * math.sin(2.0 * math.pi * u) / (2.0 * math.pi))
+        bend = 0.0 if equal else _UNEVEN * math.sin(2.0 * math.pi * u) / (2.0 * math.pi)
+        return FIRST + (LAST - FIRST) * (u + bend)
 
     return [place(k / n) for k in range(n + beyond + 1)]
 
@@ -79,6 +81,12 @@ class Clock:
     def level(self, time: float) -> Level:
         """Return the level at a time."""
         return Level(self.alpha(time), self.sigma(time))
+
+    def interior(self, n: int, *, equal: bool) -> list[float]:
+        """Return the times of n steps inside; equal steps are equal in time."""
+        if equal:
+            return [float(time) for time in uniform(n, self.time(FIRST), self.time(LAST))]
+        return [self.time(ratio) for ratio in grid(n)]
 
     def log_ratio(self, time: float) -> float:
         r"""Return :math:`\lambda_t`, infinite at the ends."""

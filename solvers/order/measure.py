@@ -14,7 +14,7 @@ from solvers.order.adapters.ours import Ours
 from solvers.order.draws import Draws
 from solvers.order.fitting import Fit, fit
 from solvers.order.law import Law, law
-from solvers.order.report import Endpoint, Marginal, OrderReport
+from solvers.order.report import EQUAL, SHORTFALL, Endpoint, Marginal, OrderReport
 from solvers.order.sampler import Drive, Sampler, States
 from solvers.order.trials import Manufactured, Mixture, Model, Trial
 
@@ -92,7 +92,7 @@ def _measured(target: Sampler, dtype: type[np.floating[Any]], finest: int) -> Or
     counts = [target.coarsest]
     while 2 * counts[-1] <= finest:
         counts.append(2 * counts[-1])
-    drives = {n: target.interior(n) for n in counts}
+    drives = {n: drive for n in counts if (drive := target.interior(n)) is not None}
     probe = law(drives[counts[0]], dtype)
     unit = 2.0 * float(np.finfo(dtype).eps)
     laws = [law(drives[n], dtype) for n in counts if probe.noise or n <= _SHOWN]
@@ -102,7 +102,7 @@ def _measured(target: Sampler, dtype: type[np.floating[Any]], finest: int) -> Or
         fits = {"gaussians, weak": marginal.fit}
         evaluations = _linear(counts[0], laws[0].evaluations, counts[1], laws[1].evaluations)
     else:
-        fits, calls = {}, []
+        fits, calls = {}, [0]
         for trial in (Manufactured(), Mixture()):
             fits[trial.name], calls = _flow(trial, drives, dtype, unit)
         evaluations = _linear(counts[0], calls[0], counts[1], calls[1])
@@ -111,6 +111,8 @@ def _measured(target: Sampler, dtype: type[np.floating[Any]], finest: int) -> Or
     if any(math.isnan(item.order) and item.floor is None for item in fits.values()):
         lowest = next(item for item in fits.values() if math.isnan(item.order))
     floors = [item.floor for item in fits.values() if item.floor is not None]
+    if not probe.noise and target.claimed is not None and not lowest.order >= target.claimed - SHORTFALL:
+        fits |= _equal(target, counts, dtype, unit)
     return OrderReport(
         name=target.name,
         claimed=target.claimed,
@@ -148,11 +150,15 @@ def _distance(drive: Drive, trial: Trial, dtype: type[np.floating[Any]]) -> tupl
         return float(np.sqrt(np.mean(away**2))) / max(1.0, drive.stop.scale), model.evaluations
 
 
-def _flow(
-    trial: Trial, drives: dict[int, Drive], dtype: type[np.floating[Any]], unit: float
-) -> tuple[Fit, list[int]]:
+def _flow(trial: Trial, drives: dict[int, Drive], dtype: type[np.floating[Any]], unit: float) -> tuple[Fit, list[int]]:
     found = [_distance(drive, trial, dtype) for drive in drives.values()]
     return fit(list(drives), [error for error, _ in found], unit), [count for _, count in found]
+
+
+def _equal(target: Sampler, counts: list[int], dtype: type[np.floating[Any]], unit: float) -> dict[str, Fit]:
+    """Return the order on equal steps, where a sampler can be given them: is the claim one about those?"""
+    drives = {n: drive for n in counts if (drive := target.interior(n, equal=True)) is not None}
+    return {EQUAL: _flow(Mixture(), drives, dtype, unit)[0]} if drives else {}
 
 
 def _marginal(counts: list[int], laws: list[Law], unit: float) -> Marginal:

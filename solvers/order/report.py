@@ -9,10 +9,13 @@ from typing import Any
 
 from solvers.order.fitting import Fit
 
-__all__ = ["SHORTFALL", "Endpoint", "Marginal", "OrderReport"]
+__all__ = ["EQUAL", "SHORTFALL", "Endpoint", "Marginal", "OrderReport"]
 
 SHORTFALL = 0.25
 """How far the observed order may fall below the claimed one before the claim counts as not kept."""
+
+EQUAL = "mixture, equal steps"
+"""The fit that is added where the order on unequal steps is below the claim."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,9 @@ def _endpoint_rows(found: Endpoint | None) -> list[tuple[str, str]]:
 def _order(report: OrderReport) -> str:
     kind = "weak order" if report.stochastic else "order"
     if math.isnan(report.observed):
-        exact = all(item.floor is not None and not any(math.isnan(e) for e in item.errors) for item in
-                    report.fits.values())
+        exact = all(
+            item.floor is not None and not any(math.isnan(e) for e in item.errors) for item in report.fits.values()
+        )
         return "exact to rounding on these problems." if exact else "no order: too few finite errors above rounding."
     said = f"{kind} {report.observed:.2f}"
     if report.claimed is None:
@@ -164,8 +168,10 @@ def _order(report: OrderReport) -> str:
 def _remarks(report: OrderReport) -> list[str]:
     """Return what else a reader should know."""
     found, end = [], report.endpoint
-    if not math.isnan(report.observed) and not all(item.settled for item in report.fits.values()):
+    if any(item.order == report.observed and not item.settled for item in report.fits.values()):
         found.append("The slopes have not settled at these numbers of steps.")
+    if EQUAL in report.fits and report.fits[EQUAL].order > report.observed + 2 * SHORTFALL:
+        found.append(f"Its coefficients are for equal steps: there the order is {report.fits[EQUAL].order:.2f}.")
     if not report.marginal.affine:
         found.append("It is not affine on Gaussian data: something is clipped or thresholded.")
     elif report.marginal.fit.order < SHORTFALL:

@@ -51,8 +51,11 @@ class Sampler(Protocol):
     def coarsest(self) -> int:
         """The fewest steps that show its regular behaviour; the meter doubles from there."""
 
-    def interior(self, n: int) -> Drive:
-        """Return n steps between two levels inside."""
+    def interior(self, n: int, *, equal: bool = False) -> Drive | None:
+        """Return n steps between two levels inside, of unequal length.
+
+        With ``equal`` of equal length, in the variable that the sampler counts; None where its steps are its own.
+        """
 
     def whole(self, n: int) -> Drive | None:
         """Return n steps of its own schedule, from its first level to its last; None where it has no schedule.

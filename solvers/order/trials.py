@@ -68,7 +68,8 @@ class Manufactured:
         """Return the state at a level inside."""
         angle = self._omega * math.log(level.alpha / level.sigma) + self._phase
         primitive = (np.sin(angle) - self._omega * np.cos(angle)) / (1.0 + self._omega**2)
-        return level.sigma * self._start + level.alpha * primitive
+        found: Floats = level.sigma * self._start + level.alpha * primitive
+        return found
 
 
 class Mixture:

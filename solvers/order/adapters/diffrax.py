@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from solvers.errors import closest, explain
-from solvers.order.adapters.flows import drive, interior_times, velocity, whole_times
-from solvers.order.adapters.options import load, typed
+from solvers.grid import uniform
+from solvers.order.adapters.flows import drive, velocity
+from solvers.order.adapters.options import expect_name, load, typed
 from solvers.order.draws import Draws
+from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive, States
 from solvers.order.trials import Model
 
@@ -28,13 +30,8 @@ _NAMES = (
 )
 
 
-def names() -> tuple[str, ...]:
-    """Return the solvers that are driven."""
-    return _NAMES
-
-
 class Diffrax:
-    """An explicit solver of ``diffrax``, in float64, with ``StepTo``.
+    """An explicit solver of ``diffrax``, in float64: its ``step``, at the times that are given.
 
     Args:
         name: such as "Tsit5".
@@ -48,52 +45,66 @@ class Diffrax:
     coarsest = 4
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
-        if name not in _NAMES:
-            wanted = f"an explicit solver of diffrax: {', '.join(_NAMES)}"
-            raise ValueError(explain(wanted, repr(name), f"did you mean {closest(name, _NAMES)}?"))
+        expect_name(name, self.names(), "diffrax")
         self.name = f"diffrax:{name}"
         typed(options, {}, self.name)
         self._diffrax = load("diffrax", "diffrax")
         self._solver = getattr(self._diffrax, name)()
         self.claimed: float | None = float(self._solver.order(self._diffrax.ODETerm(lambda t, y, args: y)))
+        self._begin, self._advance = self._compiled()
 
-    def interior(self, n: int) -> Drive:
-        """Return n unequal steps inside."""
-        return self._drive(interior_times(n))
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the solvers that are driven."""
+        return _NAMES
+
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
+        """Return n steps inside."""
+        return self._drive(LINEAR.interior(n, equal=equal))
 
     def whole(self, n: int) -> Drive:
         """Return n equal steps from noise to data."""
-        return self._drive(whole_times(n))
+        return self._drive(uniform(n).tolist())
 
     def _drive(self, times: list[float]) -> Drive:
         def run(model: Model, x: States, draws: Draws) -> States:
-            import jax
-
+            jax = load("jax", "jax")
             # The switch is set back, for other code chose its own precision. It must be the global one: callbacks run
             # in another thread.
             before = jax.config.jax_enable_x64
             jax.config.update("jax_enable_x64", True)
             try:
-                return np.array(self._solved(model, x, times))
+                return self._stepped(model, x, times)
             finally:
                 jax.config.update("jax_enable_x64", before)
 
         return drive(times, run)
 
-    def _solved(self, model: Model, x: States, times: list[float]) -> Any:
-        import jax
+    def _stepped(self, model: Model, x: States, times: list[float]) -> States:
+        self._model = model
+        ends = [np.float64(time) for time in times]
+        y, state = x, self._begin(ends[0], ends[1], x)
+        for t0, t1 in pairwise(ends):
+            y, state = self._advance(t0, t1, y, state)
+        return np.array(y)
 
-        like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    def _compiled(self) -> tuple[Any, Any]:
+        """Return ``init`` and ``step`` of the solver, compiled once for each shape of state."""
+        equinox, jax = load("equinox", "equinox"), load("jax", "jax")
 
         def host(time: Any, y: Any) -> States:
-            return velocity(model, float(time), np.asarray(y))
+            return velocity(self._model, float(time), np.asarray(y))
 
         def field(time: Any, y: Any, args: Any) -> Any:
-            return jax.pure_callback(host, like, time, y)
+            return jax.pure_callback(host, jax.ShapeDtypeStruct(y.shape, y.dtype), time, y)
 
-        controller = self._diffrax.StepTo(ts=np.array(times))
-        term, ends = self._diffrax.ODETerm(field), (times[0], times[-1])
-        found = self._diffrax.diffeqsolve(
-            term, self._solver, *ends, None, jax.numpy.asarray(x), stepsize_controller=controller
-        )
-        return found.ys[-1]
+        term = self._diffrax.ODETerm(field)
+
+        def begin(t0: Any, t1: Any, y: Any) -> Any:
+            return self._solver.init(term, t0, t1, y, None)
+
+        def advance(t0: Any, t1: Any, y: Any, state: Any) -> tuple[Any, Any]:
+            y, _, _, state, _ = self._solver.step(term, t0, t1, y, None, state, made_jump=False)
+            return y, state
+
+        return equinox.filter_jit(begin), equinox.filter_jit(advance)

@@ -1,9 +1,8 @@
-"""What adapters to solvers of plain ODEs share: the velocity of the linear schedule, and its grids."""
+"""What adapters to solvers of plain ODEs share: the velocity of the linear schedule."""
 
 from __future__ import annotations
 
-from solvers.grid import uniform
-from solvers.order.levels import LINEAR, uneven
+from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive, Run, States
 from solvers.order.trials import Model
 
@@ -13,16 +12,6 @@ def velocity(model: Model, time: float, x: States) -> States:
     data, noise = model(1.0 - time, time, x)
     found: States = noise - data
     return found
-
-
-def interior_times(n: int) -> list[float]:
-    """Return n unequal steps inside."""
-    return [LINEAR.time(ratio) for ratio in uneven(n)]
-
-
-def whole_times(n: int) -> list[float]:
-    """Return n equal steps from noise to data."""
-    return uniform(n).tolist()
 
 
 def drive(times: list[float], run: Run) -> Drive:

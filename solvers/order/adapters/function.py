@@ -10,7 +10,7 @@ import numpy as np
 from solvers.errors import explain
 from solvers.grid import uniform
 from solvers.order.draws import Draws
-from solvers.order.levels import expect_clock, uneven
+from solvers.order.levels import expect_clock
 from solvers.order.sampler import Drive, States
 from solvers.order.trials import Model
 
@@ -36,9 +36,9 @@ class Function:
         self.clock, self.stochastic = expect_clock(schedule), stochastic
         self.name = getattr(sampler, "__name__", type(sampler).__name__)
 
-    def interior(self, n: int) -> Drive:
-        """Return n unequal steps inside."""
-        return self._drive(np.array([self.clock.time(ratio) for ratio in uneven(n)]))
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
+        """Return n steps inside."""
+        return self._drive(np.array(self.clock.interior(n, equal=equal)))
 
     def whole(self, n: int) -> Drive:
         """Return n equal steps from noise to data."""

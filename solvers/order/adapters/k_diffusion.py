@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import importlib.machinery
 import importlib.util
-import math
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from solvers.errors import closest, explain
-from solvers.order.adapters.options import parameters, typed
+from solvers.errors import explain
+from solvers.order.adapters.options import expect_name, parameters, typed
 from solvers.order.adapters.torch_calls import on_tensors, through_torch
 from solvers.order.draws import Draws
-from solvers.order.levels import EDM, Level, uneven
+from solvers.order.levels import EDM, Level, grid
 from solvers.order.sampler import Drive
 from solvers.order.trials import Model
 
@@ -35,11 +35,6 @@ _CLAIMS: dict[str, int | None] = {
 _ABSENT = ("torchvision", "skimage", "clip", "kornia", "cleanfid", "dctorch", "accelerate", "jsonmerge", "PIL")
 
 
-def names() -> tuple[str, ...]:
-    """Return the functions that are driven."""
-    return tuple(_CLAIMS)
-
-
 class KDiffusion:
     """A sampler of ``k_diffusion.sampling``.
 
@@ -55,9 +50,7 @@ class KDiffusion:
     coarsest = 8
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
-        if name not in _CLAIMS:
-            wanted = f"a sampler of k_diffusion.sampling: {', '.join(_CLAIMS)}"
-            raise ValueError(explain(wanted, repr(name), f"did you mean {closest(name, _CLAIMS)}?"))
+        expect_name(name, self.names(), "k_diffusion.sampling")
         self._module = sampling()
         self._function = getattr(self._module, name)
         taken = ("model", "x", "sigmas", "extra_args", "callback", "disable", "noise_sampler")
@@ -68,9 +61,14 @@ class KDiffusion:
         claim = self.options.get("order", _CLAIMS[name])
         self.claimed = None if claim is None else float(claim)
 
-    def interior(self, n: int) -> Drive:
-        """Return n unequal steps inside."""
-        return self._drive([EDM.time(ratio) for ratio in uneven(n)])
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the functions that are driven."""
+        return tuple(_CLAIMS)
+
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
+        """Return n steps inside."""
+        return self._drive([EDM.time(ratio) for ratio in grid(n, equal=equal)])
 
     def whole(self, n: int) -> Drive:
         """Return n steps of the grid of Karras et al. from σ = 80 to 0.002, and the step to 0 that it appends."""
@@ -109,7 +107,7 @@ class _Blank(ModuleType):
         return _Blank(f"{self.__name__}.{name}")
 
 
-class _Blanks:
+class _Blanks(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """A finder, asked last, that makes empty modules for packages that are not installed."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
@@ -155,11 +153,11 @@ def _load(locations: list[str]) -> ModuleType:
     package, finder = ModuleType("k_diffusion"), _Blanks()
     package.__path__ = locations
     sys.modules["k_diffusion"] = package
-    sys.meta_path.append(finder)  # type: ignore[arg-type]
+    sys.meta_path.append(finder)
     try:
         return importlib.import_module("k_diffusion.sampling")
     finally:
-        sys.meta_path.remove(finder)  # type: ignore[arg-type]
+        sys.meta_path.remove(finder)
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == "k_diffusion" or isinstance(sys.modules[name], _Blank):
                 del sys.modules[name]

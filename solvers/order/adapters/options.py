@@ -27,6 +27,17 @@ def load(module: str, distribution: str) -> ModuleType:
         raise ImportError(explain(f"{distribution}, to measure its samplers", f"{error}", remedy)) from error
 
 
+def expect_name(name: str, names: Sequence[str], source: str) -> None:
+    """Refuse a name that a source does not have.
+
+    Raises:
+        ValueError: with the names it has.
+    """
+    if name not in names:
+        wanted = f"a sampler of {source} that has an order: {', '.join(names)}"
+        raise ValueError(explain(wanted, repr(name), f"did you mean {closest(name, names)}?"))
+
+
 def parameters(function: Any, *leave_out: str) -> dict[str, inspect.Parameter]:
     """Return the parameters of a callable that can be options."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

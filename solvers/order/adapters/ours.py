@@ -12,7 +12,7 @@ from solvers.errors import explain
 from solvers.grid import uniform
 from solvers.noise import Increment
 from solvers.order.draws import Draws
-from solvers.order.levels import LINEAR, uneven
+from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive, States
 from solvers.order.trials import Model
 from solvers.problem import ODE, SDE, Problem
@@ -42,9 +42,9 @@ class Ours:
         self.name = f"solvers:{self.method!r}"
         self.claimed: float | None = float(self.method.order)
 
-    def interior(self, n: int) -> Drive:
-        """Return n unequal steps inside."""
-        return self._drive([LINEAR.time(ratio) for ratio in uneven(n)])
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
+        """Return n steps inside."""
+        return self._drive(LINEAR.interior(n, equal=equal))
 
     def whole(self, n: int) -> Drive:
         """Return n equal steps from t = 1 to t = 0."""

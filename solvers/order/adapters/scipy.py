@@ -7,19 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from solvers.errors import closest, explain
-from solvers.order.adapters.flows import drive, interior_times, velocity, whole_times
-from solvers.order.adapters.options import load, typed
+from solvers.grid import uniform
+from solvers.order.adapters.flows import drive, velocity
+from solvers.order.adapters.options import expect_name, load, typed
 from solvers.order.draws import Draws
+from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive, States
 from solvers.order.trials import Model
 
 _NAMES = ("RK23", "RK45", "DOP853")
-
-
-def names() -> tuple[str, ...]:
-    """Return the methods that are driven."""
-    return _NAMES
 
 
 class Scipy:
@@ -39,22 +35,25 @@ class Scipy:
     coarsest = 4
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
-        if name not in _NAMES:
-            wanted = f"a method of solve_ivp with steps that can be given: {', '.join(_NAMES)}"
-            raise ValueError(explain(wanted, repr(name), f"did you mean {closest(name, _NAMES)}?"))
+        expect_name(name, self.names(), "scipy")
         self.name = f"scipy:{name}"
         typed(options, {}, self.name)
         self._kind = getattr(load("scipy.integrate", "scipy"), name)
         # scipy propagates the formula of the higher order, one above that of its estimate of the error.
         self.claimed: float | None = float(self._kind.error_estimator_order + 1)
 
-    def interior(self, n: int) -> Drive:
-        """Return n unequal steps inside."""
-        return self._drive(interior_times(n))
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the methods that are driven."""
+        return _NAMES
+
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
+        """Return n steps inside."""
+        return self._drive(LINEAR.interior(n, equal=equal))
 
     def whole(self, n: int) -> Drive:
         """Return n equal steps from noise to data."""
-        return self._drive(whole_times(n))
+        return self._drive(uniform(n).tolist())
 
     def _drive(self, times: list[float]) -> Drive:
         def run(model: Model, x: States, draws: Draws) -> States:

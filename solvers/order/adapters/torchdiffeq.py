@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from solvers.errors import closest, explain
-from solvers.order.adapters.flows import drive, interior_times, velocity, whole_times
-from solvers.order.adapters.options import load, typed
+from solvers.grid import uniform
+from solvers.order.adapters.flows import drive, velocity
+from solvers.order.adapters.options import expect_name, load, typed
 from solvers.order.adapters.torch_calls import through_torch
 from solvers.order.draws import Draws
+from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive
 from solvers.order.trials import Model
 
@@ -19,11 +21,6 @@ _ADAPTIVE = ("adaptive_heun", "fehlberg2", "bosh3", "dopri5", "dopri8")
 _OPTIONS = {"max_order": inspect.Parameter("max_order", inspect.Parameter.KEYWORD_ONLY, default=4)}
 # Any step is accepted, so that steps end at the times that are given and nowhere else.
 _LOOSE = 1e200
-
-
-def names() -> tuple[str, ...]:
-    """Return the methods that are driven."""
-    return (*_FIXED, *_ADAPTIVE)
 
 
 class Torchdiffeq:
@@ -39,9 +36,7 @@ class Torchdiffeq:
     """
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
-        if name not in names():
-            wanted = f"a method of torchdiffeq: {', '.join(names())}"
-            raise ValueError(explain(wanted, repr(name), f"did you mean {closest(name, names())}?"))
+        expect_name(name, self.names(), "torchdiffeq")
         self.method, self.name = name, f"torchdiffeq:{name}"
         self.options = typed(options, _OPTIONS if name.endswith("adams") else {}, self.name)
         self._odeint = load("torchdiffeq", "torchdiffeq").odeint
@@ -49,18 +44,26 @@ class Torchdiffeq:
         self.claimed: float | None = float(self.options.get("max_order", order))
         self.coarsest = 8 if name.endswith("adams") else 4
 
-    def interior(self, n: int) -> Drive:
-        """Return n unequal steps inside."""
-        return self._drive(interior_times(n))
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the methods that are driven."""
+        return (*_FIXED, *_ADAPTIVE)
+
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
+        """Return n steps inside."""
+        return self._drive(LINEAR.interior(n, equal=equal))
 
     def whole(self, n: int) -> Drive:
         """Return n equal steps from noise to data."""
-        return self._drive(whole_times(n))
+        return self._drive(uniform(n).tolist())
 
     def _drive(self, times: list[float]) -> Drive:
         def sample(model: Model, x: Any, draws: Draws) -> Any:
             grid = x.new_tensor(times)
-            return self._odeint(_field(model), x, grid, method=self.method, **self._settings(grid))[-1]
+            with warnings.catch_warnings():
+                # Whether an iteration of the corrector converged shows in the error.
+                warnings.simplefilter("ignore")
+                return self._odeint(_field(model), x, grid, method=self.method, **self._settings(grid))[-1]
 
         return drive(times, through_torch(sample))
 
@@ -90,21 +93,24 @@ class FlowMatching:
     coarsest = 4
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
-        if name not in _FIXED[:5]:
-            wanted = f"a method of ODESolver: {', '.join(_FIXED[:5])}"
-            raise ValueError(explain(wanted, repr(name), f"did you mean {closest(name, _FIXED[:5])}?"))
+        expect_name(name, self.names(), "ODESolver")
         self.method, self.name = name, f"flow_matching:{name}"
         typed(options, {}, self.name)
         self._solver = load("flow_matching.solver", "flow_matching").ODESolver
         self.claimed: float | None = float(load("torchdiffeq._impl.odeint", "torchdiffeq").SOLVERS[name].order)
 
-    def interior(self, n: int) -> Drive:
-        """Return n unequal steps inside."""
-        return self._drive(interior_times(n))
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the methods that are driven."""
+        return _FIXED[:5]
+
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
+        """Return n steps inside."""
+        return self._drive(LINEAR.interior(n, equal=equal))
 
     def whole(self, n: int) -> Drive:
         """Return n equal steps from noise to data."""
-        return self._drive(whole_times(n))
+        return self._drive(uniform(n).tolist())
 
     def _drive(self, times: list[float]) -> Drive:
         def sample(model: Model, x: Any, draws: Draws) -> Any:
