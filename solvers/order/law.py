@@ -42,12 +42,12 @@ def law(drive: Drive, dtype: type[np.floating]) -> Law:
     trial = Gaussians()
     d = len(trial.means)
     model, draws = Model(trial), Draws()
-    drive.run(model, np.zeros((1, d), dtype=dtype), draws)
+    drive.answer(model, np.zeros((1, d), dtype=dtype), draws)
     shares = basis(draws.asked)
     count = shares.shape[1]
     states = np.zeros((3 + count, d), dtype=dtype)
     states[1], states[-1] = 1.0, 3.0
-    ends = np.asarray(drive.run(Model(trial), states, Units(shares)), dtype=np.float64)
+    ends = np.asarray(drive.answer(Model(trial), states, Units(shares)), dtype=np.float64)
     offset, rows = ends[0], ends[1:] - ends[0]
     transfer, noise, check = rows[0], rows[1:-1], rows[-1]
     size = np.abs(offset) + 3.0 * np.abs(transfer) + np.abs(noise).sum(0) + 1.0

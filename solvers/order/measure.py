@@ -3,11 +3,12 @@ r"""The order of a sampler, measured on problems whose exact solutions are known
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from solvers.errors import NonFiniteError, explain
+from solvers.errors import explain
 from solvers.grid import check_count
 from solvers.order.adapters.function import Function
 from solvers.order.adapters.ours import Ours
@@ -15,15 +16,13 @@ from solvers.order.draws import Draws
 from solvers.order.fitting import Fit, fit
 from solvers.order.law import Law, law
 from solvers.order.report import EQUAL, SHORTFALL, Endpoint, Marginal, OrderReport
-from solvers.order.sampler import Drive, Sampler, States
+from solvers.order.sampler import Drive, Sampler
 from solvers.order.trials import Manufactured, Mixture, Model, Trial
 
 __all__ = ["measure_order"]
 
 _DTYPES: dict[str, type[np.floating[Any]]] = {"float64": np.float64, "float32": np.float32}
 _SHOWN = 64
-_LAST = 256
-# Halvings of the interval below which the round-off of float64 is met by every method of order 3 and more.
 _FINEST = 256
 
 
@@ -67,87 +66,89 @@ def measure_order(
         TypeError: something else than a sampler; a function that returns no array like x.
         ValueError: a prediction, schedule, dtype or number of steps that is none.
     """
-    target = _sampler(sampler, claimed, prediction, schedule, stochastic)
     if dtype not in _DTYPES:
         raise ValueError(explain("dtype: 'float64' or 'float32'", repr(dtype), "pass dtype='float64'"))
+    target = _sampler(sampler, claimed, prediction, schedule, stochastic)
     least = 8 * target.coarsest
     if check_count("finest: the largest number of steps", finest) < least:
-        wanted = f"finest: at least {least}, three halvings above the coarsest {target.coarsest} steps"
+        wanted = f"finest: at least {least}, three halvings from the coarsest {target.coarsest} steps of this sampler"
         raise ValueError(explain(wanted, repr(finest), f"pass finest={least} or more"))
-    return _measured(target, _DTYPES[dtype], finest)
+    counts = [target.coarsest * 2**k for k in range(int(math.log2(finest / target.coarsest)) + 1)]
+    return _measured(target, counts, _DTYPES[dtype])
 
 
 def _sampler(sampler: Any, claimed: float | None, prediction: str, schedule: str, stochastic: bool) -> Sampler:
-    if isinstance(sampler, Sampler):
-        return sampler
-    if hasattr(sampler, "solves") or isinstance(sampler, type):
-        return Ours(sampler)
+    known = isinstance(sampler, Sampler)
+    if known or hasattr(sampler, "solves") or isinstance(sampler, type):
+        if (claimed, prediction, schedule, stochastic) != (None, "velocity", "linear", False):
+            wanted = "claimed, prediction, schedule and stochastic with a function alone"
+            raise ValueError(explain(wanted, f"one of them with {sampler!r:.60}", "leave them out: it brings its own"))
+        found: Sampler = sampler if known else Ours(sampler)
+        return found
     if callable(sampler):
         return Function(sampler, claimed, prediction, schedule, stochastic)
     remedy = "pass Heun(), a function (model, x, times) -> x, or find('diffusers:DDIMScheduler')"
     raise TypeError(explain("sampler: a method, an adapter or a function", type(sampler).__name__, remedy))
 
 
-def _measured(target: Sampler, dtype: type[np.floating[Any]], finest: int) -> OrderReport:
-    counts = [target.coarsest]
-    while 2 * counts[-1] <= finest:
-        counts.append(2 * counts[-1])
-    drives = {n: drive for n in counts if (drive := target.interior(n)) is not None}
-    probe = law(drives[counts[0]], dtype)
+def _measured(target: Sampler, counts: list[int], dtype: type[np.floating[Any]]) -> OrderReport:
+    drives = {n: _in_precision(drive, dtype) for n in counts if (drive := target.interior(n)) is not None}
     unit = 2.0 * float(np.finfo(dtype).eps)
-    laws = [law(drives[n], dtype) for n in counts if probe.noise or n <= _SHOWN]
-    marginal = _marginal([n for n in counts if probe.noise or n <= _SHOWN], laws, unit)
-    roundoff = None
-    if probe.noise:
-        fits = {"gaussians, weak": marginal.fit}
-        evaluations = _linear(counts[0], laws[0].evaluations, counts[1], laws[1].evaluations)
+    noisy = law(drives[counts[0]], dtype).noise
+    laws = {n: law(drive, dtype) for n, drive in drives.items() if noisy or n <= _SHOWN}
+    marginal = _marginal(laws, unit)
+    if noisy:
+        fits, calls = {"gaussians, weak": marginal.fit}, [item.evaluations for item in laws.values()]
     else:
-        fits, calls = {}, [0]
-        for trial in (Manufactured(), Mixture()):
-            fits[trial.name], calls = _flow(trial, drives, dtype, unit)
-        evaluations = _linear(counts[0], calls[0], counts[1], calls[1])
-        roundoff = _rounding(drives[counts[-1]])
-    lowest = min(fits.values(), key=lambda item: math.inf if math.isnan(item.order) else item.order)
-    if any(math.isnan(item.order) and item.floor is None for item in fits.values()):
-        lowest = next(item for item in fits.values() if math.isnan(item.order))
+        flows = {trial.name: _flow(trial, drives, dtype, unit) for trial in (Manufactured(), Mixture())}
+        fits, calls = {name: found for name, (found, _) in flows.items()}, flows["mixture"][1]
+    lowest = min(fits.values(), key=_rank)
     floors = [item.floor for item in fits.values() if item.floor is not None]
-    if not probe.noise and target.claimed is not None and not lowest.order >= target.claimed - SHORTFALL:
+    if not noisy and target.claimed is not None and not lowest.order >= target.claimed - SHORTFALL:
         fits |= _equal(target, counts, dtype, unit)
+    rounding = _rounding(drives[counts[-1]])
     return OrderReport(
         name=target.name,
         claimed=target.claimed,
         observed=lowest.order,
         constant=lowest.constant,
-        stochastic=probe.noise,
+        stochastic=noisy,
         fits=fits,
-        evaluations=evaluations,
+        evaluations=_linear(counts[0], calls[0], counts[1], calls[1]),
         marginal=marginal,
-        endpoint=_endpoint(target, dtype, unit, probe.noise),
-        roundoff=roundoff if roundoff is not None else max(floors, default=None),
+        endpoint=_endpoint(target, dtype, unit, noisy),
+        roundoff=max(floors, default=None) if rounding is None else rounding,
         precision=np.dtype(dtype).name,
     )
 
 
-def _run(drive: Drive, model: Model, x: States) -> States:
-    """Return the answer of a drive, or NaN where it says that there is no finite one."""
-    with np.errstate(all="ignore"):
-        try:
-            found = drive.run(model, x, Draws())
-        except (NonFiniteError, ArithmeticError):
-            return np.full_like(x, math.nan)
-    if np.shape(found) != x.shape:
-        remedy = "return the state at the last time"
-        raise TypeError(explain(f"an answer of shape {x.shape}, that of x", f"shape {np.shape(found)}", remedy))
-    return found
+def _in_precision(drive: Drive, dtype: type[np.floating[Any]]) -> Drive:
+    """Return the drive that runs states of a dtype: in float32 that of the release."""
+    if drive.released is None or dtype is np.float64:
+        return drive
+    return replace(drive, run=drive.released, released=None)
+
+
+def _rank(found: Fit) -> float:
+    """Order fits: those without a finite answer first, then by order, those that are exact to rounding last."""
+    if math.isnan(found.order):
+        return math.inf if found.floor is not None else -math.inf
+    return found.order
+
+
+def _equal(target: Sampler, counts: list[int], dtype: type[np.floating[Any]], unit: float) -> dict[str, Fit]:
+    """Return the order on equal steps, where a sampler can be given them: is the claim one about those?"""
+    drives = {n: _in_precision(drive, dtype) for n in counts if (drive := target.interior(n, equal=True)) is not None}
+    return {EQUAL: _flow(Mixture(), drives, dtype, unit)[0]} if drives else {}
 
 
 def _distance(drive: Drive, trial: Trial, dtype: type[np.floating[Any]]) -> tuple[float, int]:
     """Return the root mean square distance of the answer to the exact state, and the calls of the model."""
     model = Model(trial)
-    found = _run(drive, model, trial.exact(drive.start).astype(dtype))
-    away = np.asarray(found, dtype=np.float64) - trial.exact(drive.stop)
+    found = drive.answer(model, trial.exact(drive.start).astype(dtype), Draws())
     with np.errstate(all="ignore"):
-        return float(np.sqrt(np.mean(away**2))) / max(1.0, drive.stop.scale), model.evaluations
+        away = np.asarray(found, dtype=np.float64) - trial.exact(drive.stop)
+        return float(np.sqrt(np.mean(away**2))), model.evaluations
 
 
 def _flow(trial: Trial, drives: dict[int, Drive], dtype: type[np.floating[Any]], unit: float) -> tuple[Fit, list[int]]:
@@ -155,17 +156,11 @@ def _flow(trial: Trial, drives: dict[int, Drive], dtype: type[np.floating[Any]],
     return fit(list(drives), [error for error, _ in found], unit), [count for _, count in found]
 
 
-def _equal(target: Sampler, counts: list[int], dtype: type[np.floating[Any]], unit: float) -> dict[str, Fit]:
-    """Return the order on equal steps, where a sampler can be given them: is the claim one about those?"""
-    drives = {n: drive for n in counts if (drive := target.interior(n, equal=True)) is not None}
-    return {EQUAL: _flow(Mixture(), drives, dtype, unit)[0]} if drives else {}
-
-
-def _marginal(counts: list[int], laws: list[Law], unit: float) -> Marginal:
-    shown = max(k for k, n in enumerate(counts) if n <= _SHOWN)
-    found = fit(counts, [item.error for item in laws], 4.0 * unit)
-    affine = all(item.affine for item in laws)
-    return Marginal(counts[shown], laws[shown].mean, laws[shown].variance, found, affine)
+def _marginal(laws: dict[int, Law], unit: float) -> Marginal:
+    shown = max(n for n in laws if n <= _SHOWN)
+    found = fit(list(laws), [item.error for item in laws.values()], 4.0 * unit)
+    affine = all(item.affine for item in laws.values())
+    return Marginal(shown, laws[shown].mean, laws[shown].variance, found, affine)
 
 
 def _rounding(drive: Drive) -> float | None:
@@ -186,9 +181,9 @@ def _linear(n0: int, calls0: int, n1: int, calls1: int) -> tuple[float, float]:
 
 def _endpoint(target: Sampler, dtype: type[np.floating[Any]], unit: float, noisy: bool) -> Endpoint | None:
     """Run its own schedule: on the mixture, or for the law of a stochastic sampler on Gaussian data."""
-    counts = [n for k in range(10) if 16 <= (n := target.coarsest * 2**k) <= _LAST]
+    counts = [n for k in range(10) if 16 <= (n := target.coarsest * 2**k) <= _FINEST]
     try:
-        drives = {n: drive for n in counts if (drive := target.whole(n)) is not None}
+        drives = {n: _in_precision(drive, dtype) for n in counts if (drive := target.whole(n)) is not None}
         if not drives:
             return None
         if noisy:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.errors import NonFiniteError, explain
 from solvers.order.draws import Draws
 from solvers.order.levels import Level
 from solvers.order.trials import Model
@@ -33,6 +34,22 @@ class Drive:
     stop: Level
     run: Run
     released: Run | None = None
+
+    def answer(self, model: Model, x: States, draws: Draws) -> States:
+        """Return what ``run`` returns, NaN where it says that there is no finite answer.
+
+        Raises:
+            TypeError: an answer of another shape than x.
+        """
+        with np.errstate(all="ignore"):
+            try:
+                found = self.run(model, x, draws)
+            except (NonFiniteError, ArithmeticError):
+                return np.full_like(x, np.nan)
+        if np.shape(found) != x.shape:
+            remedy = "return the state at the last time"
+            raise TypeError(explain(f"an answer of shape {x.shape}, that of x", f"shape {np.shape(found)}", remedy))
+        return found
 
 
 @runtime_checkable

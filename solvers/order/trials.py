@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.adaptive import Adaptive
+from solvers.errors import explain
 from solvers.order.levels import Level
 from solvers.problem import ODE
 from solvers.runge_kutta import DOP853
@@ -159,7 +160,16 @@ class Model:
         self.evaluations = 0
 
     def __call__(self, alpha: float, sigma: float, x: NDArray[np.floating]) -> Prediction:
-        """Return the prediction for states ``x`` at a level."""
+        """Return the prediction for states ``x`` at a level.
+
+        Raises:
+            ValueError: a level outside the problem: the sampler evaluates beyond the interval it was given.
+        """
+        ends = isinstance(self.trial, Manufactured)
+        if not (min(alpha, sigma) > 0.0 or (min(alpha, sigma) == 0.0 and not ends)):
+            wanted = "evaluations inside the interval of the times that were given"
+            received = f"one at alpha = {float(alpha)!r}, sigma = {float(sigma)!r}"
+            raise ValueError(explain(wanted, received, "evaluate between the first and the last time"))
         self.evaluations += 1
         data, noise = self.trial.predict(float(alpha), float(sigma), np.asarray(x, dtype=np.float64))
         return Prediction(data.astype(x.dtype), noise.astype(x.dtype))
