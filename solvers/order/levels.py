@@ -20,7 +20,6 @@ from solvers.grid import uniform
 
 # From σ/α = 4 to σ/α = ¼: where a mixture's responsibilities are decided, and neither end is near.
 FIRST, LAST = -1.4, 1.4
-_UNEVEN = 0.5
 
 
 class Level(NamedTuple):
@@ -43,15 +42,14 @@ class Level(NamedTuple):
 def grid(n: int, *, beyond: int = 0, equal: bool = False) -> list[float]:
     r"""Return n steps in :math:`\lambda` from the first to the last interior level, and ``beyond`` more.
 
-    .. math:: \lambda_k = \lambda_0 + (\lambda_1 - \lambda_0)\Bigl(u + \frac{\sin 2\pi u}{4\pi}\Bigr), \qquad u = k/n
+    .. math:: \lambda_k = \lambda_0 + (\lambda_1 - \lambda_0)\frac{u + u^2}2, \qquad u = k/n
 
-    Steps differ by up to a factor of three and change smoothly: coefficients that are right for equal steps alone lose
-    their order here. With ``equal`` the bracket is u.
+    Steps grow smoothly to three times the first: coefficients that are right for equal steps alone lose their order
+    here. With ``equal`` the fraction is u.
     """
 
     def place(u: float) -> float:
-        bend = 0.0 if equal else _UNEVEN * math.sin(2.0 * math.pi * u) / (2.0 * math.pi)
-        return FIRST + (LAST - FIRST) * (u + bend)
+        return FIRST + (LAST - FIRST) * (u if equal else 0.5 * (u + u * u))
 
     return [place(k / n) for k in range(n + beyond + 1)]
 
