@@ -68,10 +68,14 @@ class Sampler(Protocol):
     def coarsest(self) -> int:
         """The fewest steps that show its regular behaviour; the meter doubles from there."""
 
-    def interior(self, n: int, *, equal: bool = False) -> Drive | None:
-        """Return n steps between two levels inside, of unequal length.
+    @property
+    def takes_steps(self) -> bool:
+        """Whether it takes the steps it is given; otherwise its grid is its own."""
 
-        With ``equal`` of equal length, in the variable that the sampler counts; None where its steps are its own.
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
+        """Return n steps between two levels inside.
+
+        They are of unequal length, with ``equal`` of equal length in the variable that the sampler counts; or its own.
         """
 
     def whole(self, n: int) -> Drive | None:

@@ -161,6 +161,6 @@ def test_reports_do_not_change_from_run_to_run():
 )
 def test_bad_input_is_refused(arguments, options, error, words):
     """With what was expected, what came, and what to do."""
-    with pytest.raises(error, match="expected .*; remedy: ") as raised:
+    with pytest.raises(error, match=r"expected .*; remedy: ") as raised:
         measure_order(*arguments, **options)
     assert words in str(raised.value)

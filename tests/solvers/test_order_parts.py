@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -115,13 +116,13 @@ def test_draws_on_one_path_are_correlated_as_brownian_motion():
 
 
 def test_the_law_of_ddim_is_the_product_of_cosines():
-    """DDIM on N(m, c): ratio of deviations Π cos(φ_k − φ_{k+1}), tan φ = σ/(α√c); the mean is exact (arXiv 2010.02502)."""
+    """DDIM on N(m, c): the ratio of deviations is Π cos(φ_k − φ_{k+1}), tan φ = σ/(α√c), and the mean is exact."""
     found = law(Ours(DDIM()).interior(16), np.float64)
     ratios = [math.exp(-value) for value in grid(16)]
     variances = []
     for c in Gaussians.variances:
         angles = [math.atan(ratio / math.sqrt(c)) for ratio in ratios]
-        variances.append(math.prod(math.cos(a - b) for a, b in zip(angles, angles[1:])) ** 2 - 1.0)
+        variances.append(math.prod(math.cos(a - b) for a, b in pairwise(angles)) ** 2 - 1.0)
     assert math.isclose(found.variance, max(map(abs, variances)), rel_tol=1e-10)
     assert found.mean < 1e-14
     assert not found.noise
@@ -194,7 +195,7 @@ def test_options_have_the_type_of_the_default():
 )
 def test_options_that_do_not_fit_are_refused(option, error, words):
     """An unknown name lists the names, a value of another type names the type."""
-    with pytest.raises(error, match="expected .*; remedy: ") as raised:
+    with pytest.raises(error, match=r"expected .*; remedy: ") as raised:
         typed([option], TAKES, "it")
     assert words in str(raised.value)
     with pytest.raises(ValueError, match="once"):

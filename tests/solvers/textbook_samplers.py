@@ -1,16 +1,18 @@
 """Samplers written out from their textbooks as functions (model, x, times) -> x, right ones and wrong ones."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
 def euler(model, x, times):
-    for t0, t1 in zip(times, times[1:]):
+    for t0, t1 in pairwise(times):
         x = x + (t1 - t0) * model(t0, x)
     return x
 
 
 def midpoint(model, x, times):
-    for t0, t1 in zip(times, times[1:]):
+    for t0, t1 in pairwise(times):
         h = t1 - t0
         x = x + h * model(t0 + h / 2, x + h / 2 * model(t0, x))
     return x
@@ -18,7 +20,7 @@ def midpoint(model, x, times):
 
 def runge_kutta(a32, model, x, times):
     """The classical method has a32 = 1/2; any other value breaks the conditions of order 3."""
-    for t0, t1 in zip(times, times[1:]):
+    for t0, t1 in pairwise(times):
         h = t1 - t0
         k1 = model(t0, x)
         k2 = model(t0 + h / 2, x + h / 2 * k1)
@@ -42,7 +44,7 @@ def adams_for_equal_steps(model, x, times):
     x2 = classical(model, x1, times[1:3])
     slopes = [model(times[0], x), model(times[1], x1)]
     x = x2
-    for t0, t1 in zip(times[2:], times[3:]):
+    for t0, t1 in pairwise(times[2:]):
         slopes = [*slopes[-2:], model(t0, x)]
         x = x + (t1 - t0) / 12 * (23 * slopes[2] - 16 * slopes[1] + 5 * slopes[0])
     return x
@@ -66,7 +68,7 @@ def multistep(share, model, x, times):
         return model(t, (1 - t) * y) - y
 
     known = []
-    for t0, t1 in zip(times, times[1:]):
+    for t0, t1 in pairwise(times):
         h = ratio(t1) - ratio(t0)
         if len(known) < 2:
             known.append((ratio(t0), model(t0, x)))
@@ -95,7 +97,7 @@ def half_the_curvature(model, x, times):
 
 def euler_maruyama(model, x, times, noise):
     """The reverse SDE with w = σ on α = 1 − t, σ = t: drift v + ε̂/2 with the noise prediction, v = (ε̂ − x)/(1 − t)."""
-    for t0, t1 in zip(times, times[1:]):
+    for t0, t1 in pairwise(times):
         predicted = model(t0, x)
         drift = (predicted - x) / (1 - t0) + predicted / 2
         x = x + (t1 - t0) * drift + np.sqrt(t0 * abs(t1 - t0)) * noise(x)

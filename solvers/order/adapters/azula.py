@@ -47,6 +47,7 @@ class Azula:
     """
 
     coarsest = 8
+    takes_steps = False
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
         expect_name(name, self.names(), "azula")
@@ -72,9 +73,9 @@ class Azula:
         """Return the samplers that are driven."""
         return tuple(_CLAIMS)
 
-    def interior(self, n: int, *, equal: bool = False) -> Drive | None:
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
         """Return n steps inside, equal in the schedule's time."""
-        return None if equal else self._drive(n, self._time(FIRST), self._time(LAST))
+        return self._drive(n, self._time(FIRST), self._time(LAST))
 
     def whole(self, n: int) -> Drive:
         """Return n equal steps from t = 1 to t = 0."""

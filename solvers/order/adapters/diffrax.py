@@ -43,6 +43,7 @@ class Diffrax:
     """
 
     coarsest = 4
+    takes_steps = True
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
         expect_name(name, self.names(), "diffrax")

@@ -78,12 +78,17 @@ class Diffusers:
         """Return the schedulers that are driven."""
         return tuple(KINDS)
 
-    def interior(self, n: int, *, equal: bool = False) -> Drive | None:
+    @property
+    def takes_steps(self) -> bool:
+        """Whether the model's table can be the interval."""
+        return not self.flow and self.kind.family in ("sigmas", "alphas")
+
+    def interior(self, n: int, *, equal: bool = False) -> Drive:
         """Return n steps inside."""
         if self.flow or self.kind.family == "angle":
-            return None if equal else self._drive(lambda: self._part(n))
+            return self._drive(lambda: self._part(n))
         if self.kind.family == "edm":
-            return None if equal else self._drive(lambda: self._range(n))
+            return self._drive(lambda: self._range(n))
         return self._drive(lambda: self._table(n, equal))
 
     def whole(self, n: int) -> Drive:
@@ -220,7 +225,7 @@ def _preserving(ratio: float) -> Level:
 def _ratio(scheduler: Any, timestep: float, *, double: bool) -> float:
     """Return σ/α at a timestep of a discrete model, log-linear between two of them."""
     kept = scheduler.alphas_cumprod.double() if double else scheduler.alphas_cumprod.float()
-    ratios = np.array(((1.0 - kept) / kept) ** 0.5, dtype=np.float64)
+    ratios = (((1.0 - kept) / kept) ** 0.5).double().numpy()
     return float(np.exp(np.interp(timestep, np.arange(len(ratios)), np.log(ratios))))
 
 

@@ -25,6 +25,7 @@ class Function:
     """
 
     coarsest = 4
+    takes_steps = True
 
     def __init__(
         self, sampler: Callable[..., Any], claimed: float | None, prediction: str, schedule: str, stochastic: bool

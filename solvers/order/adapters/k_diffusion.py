@@ -48,6 +48,7 @@ class KDiffusion:
     """
 
     coarsest = 8
+    takes_steps = True
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
         expect_name(name, self.names(), "k_diffusion.sampling")

@@ -33,6 +33,7 @@ class Ours:
     """
 
     coarsest = 4
+    takes_steps = True
 
     def __init__(self, method: Any) -> None:
         self.method = expect_method(method)

@@ -33,6 +33,7 @@ class Scipy:
     """
 
     coarsest = 4
+    takes_steps = True
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
         expect_name(name, self.names(), "scipy")

@@ -35,6 +35,8 @@ class Torchdiffeq:
         TypeError, ValueError: an unknown name or option.
     """
 
+    takes_steps = True
+
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
         expect_name(name, self.names(), "torchdiffeq")
         self.method, self.name = name, f"torchdiffeq:{name}"
@@ -91,6 +93,7 @@ class FlowMatching:
     """
 
     coarsest = 4
+    takes_steps = True
 
     def __init__(self, name: str, options: Sequence[str] = ()) -> None:
         expect_name(name, self.names(), "ODESolver")
