@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _FLAT = 0.35
+_SINGLE = 2.4e-7
 _CLEAR = (30.0, 10.0, 4.0)
 _SPREAD, _SHARE = 0.2, 0.06
 _FEWEST, _MOST = 4, 5
@@ -44,7 +45,8 @@ def fit(steps: Sequence[int], errors: Sequence[float], unit: float) -> Fit:
     r"""Fit the order to errors at doubled numbers of steps.
 
     Rounding: from the first level on at which the slope leaves the one before by 0.35 while the error is below
-    :math:`16\sqrt n` units, or the error is below 4 units, errors are round-off; their median is the floor. Levels
+    :math:`16\sqrt n` units, or the error is below 4 units, errors are round-off; their median is the floor. So are
+    errors that no longer fall and are that small in units of single precision, which some samplers use inside. Levels
     whose error is not well above a floor are left out as well. Coarse steps: of what remains, the finest levels whose
     slopes lie within 0.2 (above order 3, within 6 per cent) of each other count, five of them at most. Where fewer than
     four agree, the finest three count, and ``settled`` is False.
@@ -82,6 +84,9 @@ def _above_floor(pairs: list[tuple[int, float]], unit: float) -> tuple[list[tupl
             if abs(now - before) > _FLAT:
                 end = k
                 break
+        if k and error < 16.0 * math.sqrt(n) * max(unit, _SINGLE) and _slope(*pairs[k - 1 : k + 1]) < _FLAT:
+            end = k
+            break
     if end == len(pairs):
         return pairs, None
     floor = float(np.median([error for _, error in pairs[end:]]))

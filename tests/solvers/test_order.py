@@ -109,6 +109,18 @@ def test_a_sampler_without_finite_answers_has_no_order():
     assert report.to_dict()["observed"] is None
 
 
+def test_one_problem_without_finite_answers_is_enough():
+    """The mixture has six states: NaN there leaves no order, whatever the other problem shows."""
+
+    def fails_on_six(model, x, times):
+        return textbook.euler(model, x, times) * (np.nan if len(x) == 6 else 1.0)
+
+    report = measure_order(fails_on_six, claimed=1, finest=64)
+    assert abs(report.fits["manufactured"].order - 1) < 0.2
+    assert math.isnan(report.observed)
+    assert not report.ok
+
+
 def test_the_end_of_a_schedule():
     """DDIM goes to σ = 0 with order 1; on the schedule of EDM the last time is 0 as well."""
     for report in (measure_order(DDIM()), measure_order(textbook.euler, schedule="edm")):

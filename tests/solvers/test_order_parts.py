@@ -89,6 +89,17 @@ def test_fit_finds_the_slope_above_rounding(order):
         assert 0.4e-14 < found.floor < 1e-12
 
 
+def test_fit_knows_the_rounding_of_single_precision_inside():
+    """Errors of float64 states that stop at 1e-6 stop by rounding; those that stop at 1e-2 do not converge."""
+    steps = (*STEPS, 512, 1024)
+    found = fit(steps, [(2 / n) ** 3 + 1e-6 for n in steps], UNIT)
+    assert abs(found.floor - 1e-6) < 1e-7
+    assert abs(found.order - 3) < 0.1
+    found = fit(steps, [(2 / n) ** 3 + 1e-2 for n in steps], UNIT)
+    assert found.floor is None
+    assert found.order < 0.1
+
+
 def test_fit_leaves_out_coarse_steps():
     """A term of first order that is small at coarse steps decides in the end; while slopes move they are no order."""
     errors = [(4 / n) ** 3 + 0.01 / n for n in STEPS]

@@ -3,9 +3,12 @@
 import importlib.util
 import sys
 
+import numpy as np
 import pytest
 
 from solvers.order import find, measure_order
+from solvers.order.draws import Draws
+from solvers.order.trials import Gaussians, Mixture, Model
 
 # (name, options, order, whether the claim holds). Sources: the textbooks for Runge–Kutta; arXiv 2211.01095 for
 # DPM-Solver++(2M), 2206.00364 for Heun in σ. A multistep method of order 3 that starts with orders 1 and 2 has order 2.
@@ -19,6 +22,7 @@ FAST = [
     ("k_diffusion:sample_dpmpp_2m", (), 2, True),
     ("k_diffusion:sample_dpmpp_3m_sde", ("eta=0.0",), 2, False),
     ("azula:HeunSampler", (), 2, True),
+    ("azula:DDPMSampler", (), 1, True),
     ("azula:REABSampler", ("order=3",), 1, False),
 ]
 SLOW = [
@@ -82,14 +86,31 @@ def test_loading_k_diffusion_leaves_nothing_behind():
     assert all(module.__file__ for module in left)
 
 
-def test_diffrax_leaves_the_precision_of_jax_alone():
+def test_overlapping_draws_of_k_diffusion_come_from_one_path():
+    """A step of DPM-Solver++ (SDE) draws over its first half and over the whole: from one Brownian path in σ."""
+    installed("k_diffusion")
+    drive, draws = find("k_diffusion:sample_dpmpp_sde").interior(8), Draws()
+    drive.run(Model(Gaussians()), np.zeros((1, 4)), draws)
+    assert len(draws.asked) == 16
+    half, whole = draws.asked[:2]
+    assert half[1] == pytest.approx(whole[1], rel=1e-12)
+    assert half[0] == pytest.approx((whole[0] * whole[1]) ** 0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_diffrax_leaves_the_precision_of_jax_alone(before):
     """Measuring runs in float64; afterwards jax is as it was."""
     pytest.importorskip("diffrax")
     import jax
 
-    before = jax.config.jax_enable_x64
-    measure_order(find("diffrax:Euler"), finest=32)
-    assert jax.config.jax_enable_x64 is before
+    found = jax.config.jax_enable_x64
+    try:
+        jax.config.update("jax_enable_x64", before)
+        sampler = find("diffrax:Euler")
+        sampler.interior(4).run(Model(Mixture()), np.zeros((6, 2)), Draws())
+        assert jax.config.jax_enable_x64 is before
+    finally:
+        jax.config.update("jax_enable_x64", found)
 
 
 def test_a_source_that_is_not_installed_says_what_to_install(monkeypatch):

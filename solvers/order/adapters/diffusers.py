@@ -29,17 +29,17 @@ _TABLE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "tra
 _GIVEN = ("model_output", "timestep", "sample", "generator", "return_dict", "variance_noise", "pred_original_sample")
 # Clipping the data prediction is a change of the model; an option can switch it on again.
 _OFF = {"clip_sample": False}
-_FINE = 2**20
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """A scheduler before its first step, and how to go on with it."""
+    """A scheduler before its first step, and how to go on with it; ``whole`` on its own schedule."""
 
     scheduler: Any
     calls: range
     start: Level
     stop: Level
+    whole: bool
 
 
 class Diffusers:
@@ -110,7 +110,7 @@ class Diffusers:
     def _loop(self, ready: _Ready, predict: Any, x: Any, draws: Draws, raised: bool) -> Any:
         """Call the model and the scheduler in turn."""
         scheduler = ready.scheduler
-        output = self._output(scheduler, predict)
+        output = self._output(ready, predict)
         if hasattr(scheduler, "noise_sampler"):
             scheduler.noise_sampler = _noise_sampler(draws, x)
         if raised:
@@ -118,7 +118,7 @@ class Diffusers:
         for k in ready.calls:
             timestep = scheduler.timesteps[k]
             seen = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
-            said = output(timestep, seen).to(x.dtype)
+            said = output(k, seen).to(x.dtype)
             x = scheduler.step(said, timestep, x, return_dict=False, **self.step_options)[0]
         return x
 
@@ -153,9 +153,7 @@ class Diffusers:
     def _part(self, n: int) -> _Ready:
         """Return the middle three fifths of its own steps."""
         fifth = n // 3
-        # Timesteps of such models are rounded to integers; with many of them that does not matter.
-        fine = {"num_train_timesteps": _FINE} if "use_flow_sigmas" in self.options else {}
-        scheduler = self._made(fine)
+        scheduler = self._made({})
         first = fifth * self.kind.calls
         ready = self._ready(scheduler, 5 * fifth, range(first, first + n * self.kind.calls))
         scheduler.set_begin_index(first)
@@ -167,7 +165,7 @@ class Diffusers:
         every = range(len(scheduler.timesteps))
         chosen = calls or every
         start, stop = (self._state(scheduler, k) for k in (chosen.start, chosen.stop))
-        return _Ready(scheduler, chosen, start, stop)
+        return _Ready(scheduler, chosen, start, stop, whole=not calls)
 
     def _state(self, scheduler: Any, k: int) -> Level:
         """Return the level of the state before call k, which is that after call k − 1."""
@@ -183,26 +181,32 @@ class Diffusers:
         kept = float(getattr(scheduler, "final_alpha_cumprod", 1.0))
         return Level(math.sqrt(kept), math.sqrt(1.0 - kept))
 
-    def _output(self, scheduler: Any, predict: Any) -> Callable[[Any, Any], Any]:
-        """Return what the network returns for (timestep, what it sees)."""
+    def _output(self, ready: _Ready, predict: Any) -> Callable[[int, Any], Any]:
+        """Return what the network returns in call k for what it sees."""
+        scheduler = ready.scheduler
         if self.kind.family == "edm":
-            return lambda timestep, seen: _preconditioned(scheduler, predict, seen)
+            return lambda k, seen: _preconditioned(scheduler, predict, seen)
         if self.kind.family == "angle":
             kind = "v_prediction"
         else:
             kind = "flow_prediction" if self.flow else scheduler.config.prediction_type
         of = _PREDICTIONS[kind]
 
-        def output(timestep: Any, seen: Any) -> Any:
-            level = self._seen_level(scheduler, float(timestep))
+        def output(k: int, seen: Any) -> Any:
+            level = self._seen_level(ready, k)
             return of(level, *predict(*level, seen))
 
         return output
 
-    def _seen_level(self, scheduler: Any, timestep: float) -> Level:
-        """Return the level that a timestep means to the network."""
+    def _seen_level(self, ready: _Ready, k: int) -> Level:
+        """Return the level that the timestep of call k means to the network."""
+        scheduler = ready.scheduler
+        timestep = float(scheduler.timesteps[k])
         if self.kind.family == "angle":
             return Level(math.cos(timestep * math.pi / 2.0), math.sin(timestep * math.pi / 2.0))
+        if self.flow and not ready.whole:
+            # Some schedulers cut these timesteps to integers: an error of the network's input, not of the order.
+            return self._state(scheduler, k)
         if self.flow:
             sigma = timestep / scheduler.config.num_train_timesteps
             return Level(1.0 - sigma, sigma)
