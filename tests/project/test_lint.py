@@ -1,10 +1,14 @@
 """``sit lint``: what it prints, writes and returns."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from backbone.cli import main
+from solvers.order import choices, find, measure_order
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_method_that_keeps_its_label(tmp_path, capsys):
@@ -50,6 +54,18 @@ def test_the_list_names_every_source(capsys):
         out
     )
     assert {"DPMSolverPP", "UniPCMultistepScheduler", "sample_dpmpp_2m", "rk4", "RK45"} <= set(out)
+
+
+def test_the_table_of_the_documentation_names_every_sampler_and_can_be_measured_again():
+    """benchmarks/results/sampler_orders.json has a row for each choice; a part of it is measured again."""
+    rows = json.loads((ROOT / "benchmarks/results/sampler_orders.json").read_text())["rows"]
+    names = {f"{source}:{name}" for source, found in choices().items() for name in found}
+    assert {row["sampler"] for row in rows} == names
+    for row in rows:
+        if row["sampler"] in ("solvers:Heun", "solvers:EulerMaruyama", "scipy:RK23"):
+            report = measure_order(find(row["sampler"], row["options"]))
+            assert report.observed == pytest.approx(row["observed"], abs=1e-3)
+            assert (report.ok, list(report.evaluations)) == (row["kept"], row["evaluations"])
 
 
 @pytest.mark.parametrize(
