@@ -4,7 +4,7 @@ Labels are easy to write. :func:`measure_order` runs the sampler on problems who
 the power of the step with which its error falls; ``sit lint`` prints the report.
 """
 
-from solvers.order.choices import choices, find
+from solvers.order.catalogue import choices, find
 from solvers.order.measure import measure_order
 from solvers.order.report import Endpoint, Marginal, OrderReport
 
