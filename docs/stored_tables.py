@@ -1,4 +1,4 @@
-"""Tables from files that scripts write and tests keep fresh: the directives ``formulas`` and ``precision``."""
+"""Tables from files that scripts write: the directives ``formulas``, ``precision`` and ``sampler-orders``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from tables import ROOT, SYMBOLS, Generated, math, table
+from tables import ROOT, SYMBOLS, Generated, code, math, table
 
 FORMULAS = ROOT / "docs" / "formulas.json"
 PRECISION = ROOT / "benchmarks" / "results" / "precision.csv"
+ORDERS = ROOT / "benchmarks" / "results" / "sampler_orders.json"
 
 
 class Formulas(Generated):
@@ -64,8 +65,47 @@ def _precision_table(rows: list[dict[str, str]]) -> nodes.table:
     return table(("quantity", *(f"{backend} {dtype[-2:]}" for backend, dtype in columns), "worst at t ="), body)
 
 
+class SamplerOrders(Generated):
+    """A section per library with its version: every sampler, its claim and what was measured."""
+
+    sources = ("benchmarks/results/sampler_orders.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(ORDERS.read_text())
+        result: list[nodes.Node] = []
+        for source in dict.fromkeys(row["sampler"].partition(":")[0] for row in data["rows"]):
+            rows = [row for row in data["rows"] if row["sampler"].partition(":")[0] == source]
+            version = "" if source == "solvers" else f" {data['versions'][rows[0]['package']]}"
+            section = nodes.section(ids=[nodes.make_id(f"orders-{source}")], names=[f"orders-{source}"])
+            section += nodes.title("", f"{source}{version}, {data['date']}")
+            section += table(_ORDER_HEAD, [_order_cells(row) for row in rows])
+            result.append(section)
+        return result
+
+
+_ORDER_HEAD = ("sampler", "claim", "order", "evaluations", "mean", "variance", "σ at end", "order to it", "round-off")
+
+
+def _order_cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    name = ", ".join([row["sampler"].partition(":")[2], *row["options"]])
+    observed = _number(row["observed"], "{:.2f}")
+    order = observed if row["kept"] else nodes.strong(observed, observed)
+    a, b = row["evaluations"]
+    calls = ("n" if a == 1 else f"{a:g} n") + (f" {'+' if b > 0 else '−'} {abs(b):g}" if b else "")
+    end = row["end"] or {"sigma": None, "order": None}
+    claim = _number(row["claimed"], "{:g}")
+    errors = (_number(row[key], "{:.0e}") for key in ("mean", "variance"))
+    ends = _number(end["sigma"], "{:.2g}"), _number(end["order"], "{:.2f}")
+    return code(name), claim, order, calls, *errors, *ends, _number(row["roundoff"], "{:.0e}")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("formulas", Formulas)
     app.add_directive("precision", Precision)
+    app.add_directive("sampler-orders", SamplerOrders)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

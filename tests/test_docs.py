@@ -13,12 +13,16 @@ import backbone
 import interpolants
 import solvers
 from interpolants import diffusion, plots, times, weights
-from solvers import compiled, likelihood
+from solvers import compiled, likelihood, order
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
     f"{module.__name__}.{name}"
-    for module in (interpolants, diffusion, weights, times, plots, solvers, compiled, likelihood, backbone)
+    for module in (
+        *(interpolants, diffusion, weights, times, plots),
+        *(solvers, compiled, likelihood, order),
+        backbone,
+    )
     for name in module.__all__
 }
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -1,0 +1,1 @@
+"""Samplers of this library and of others as the meter drives them."""
