@@ -25,6 +25,7 @@ ROUND = GaussianMixture([0.3, 0.7], [[-1.0, 0.0], [1.0, 0.5]], [0.1, 0.4])
 OWN = Adaptive(Dopri5(), rtol=1e-10, atol=1e-10, per_sample=True)
 
 
+@pytest.mark.slow
 def test_gaussian_flow_of_many_points():
     """100 000 points go from noise to data, both ends included, as the closed form says."""
     path = Path(Linear(), Gaussian([0.5, -1.0], [0.25, 1.5]))

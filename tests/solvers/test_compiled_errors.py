@@ -129,6 +129,7 @@ def test_drifts_that_do_not_compile(drift, words, method):
     refused(TypeError, words, CompiledODE(drift), X, [0.0, 1.0], method)
 
 
+@pytest.mark.slow
 def test_an_exception_inside_a_drift_comes_out():
     """What a drift raises is raised, on other threads as well."""
 
