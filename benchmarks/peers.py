@@ -184,7 +184,7 @@ def _level(scheduler: Any, time: Any) -> float:
 
 
 def counts(most: int, stages: int, *, few: bool = False) -> list[int]:
-    """Return numbers of steps with 5 to ``most`` evaluations: all where they are few, then each 12 % larger, or 25 %."""
+    """Return numbers of steps with 5 to ``most`` evaluations: all the small ones, then each 12 % larger, or 25 %."""
     found, n = [], max(1, -(-5 // stages))
     while n * stages <= most:
         found.append(n)
