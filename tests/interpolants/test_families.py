@@ -58,6 +58,7 @@ def test_values_and_derivatives(name, dtype):
                 assert ulps(derivative, slope, dtype, bend, distance) <= budget, (f"d_{what}", time)
 
 
+@pytest.mark.covering(2)
 @every_proof
 def test_certificate(name):
     """Signs and transport equations hold; the data end is exact but where the paper gives it a floor."""

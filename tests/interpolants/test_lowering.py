@@ -103,6 +103,7 @@ def test_poles_are_the_infinite_limits(case, name):
         assert coefficient(torch.tensor([end]))[0].item() == float(limits[end])
 
 
+@pytest.mark.covering(4)
 @built_in
 @pytest.mark.parametrize("source", PREDICTIONS, ids=repr)
 @pytest.mark.parametrize("to", PREDICTIONS, ids=repr)
@@ -131,6 +132,7 @@ def drift_cases():
                 yield pytest.param(case, prediction, choice, id="-".join(key), marks=marks)
 
 
+@pytest.mark.covering(4)
 @pytest.mark.parametrize(("case", "prediction", "choice"), list(drift_cases()))
 def test_drift_coefficients(case, prediction, choice):
     """Both factors of every reverse-SDE drift are within 16 ulp of the 2×2 solve with v − ½ w s as a row."""
