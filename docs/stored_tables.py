@@ -1,4 +1,4 @@
-"""Tables from files that scripts write: the directives ``formulas``, ``precision`` and ``sampler-orders``."""
+"""Tables from files that scripts write: the directives ``formulas``, ``precision`` and those of benchmarks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tables import ROOT, SYMBOLS, Generated, code, math, table
 FORMULAS = ROOT / "docs" / "formulas.json"
 PRECISION = ROOT / "benchmarks" / "results" / "precision.csv"
 ORDERS = ROOT / "benchmarks" / "results" / "sampler_orders.json"
+WORK = ROOT / "benchmarks" / "results" / "work_precision.json"
 
 
 class Formulas(Generated):
@@ -100,7 +101,44 @@ def _order_cells(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
+    # A minus sign, for lines break after hyphens.
+    return "–" if value is None else form.format(value).replace("-", "−")
+
+
+class WorkPrecision(Generated):
+    """For each mixture the error by the number of evaluations, and what each library needs to reach an error."""
+
+    sources = ("benchmarks/results/work_precision.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(WORK.read_text())
+        libraries = [name for name in data["versions"] if any(name in row for row in data["rows"])]
+        result: list[nodes.Node] = []
+        for case in dict.fromkeys(row["case"] for row in data["rows"]):
+            rows = [row for row in data["rows"] if row["case"] == case]
+            section = nodes.section(ids=[nodes.make_id(f"work-{case}")], names=[f"work-{case}"])
+            section += nodes.title("", f"{case}, {data['date']}")
+            head = ("evaluations", "ours", "method", *(f"{name} {data['versions'][name]}" for name in libraries))
+            budgets = [row for row in rows if "ours" in row]
+            section += table(head, [_error_cells(row, libraries) for row in budgets])
+            worst = [row for row in rows if "at nfe" in row]
+            cells = [(row["against"], f"{row['worst ratio']:.2f}", str(row["at nfe"])) for row in worst]
+            section += table(("against", "largest ratio of errors, ours / theirs", "at evaluations"), cells)
+            races = [_race(row) for row in rows if "error" in row]
+            section += table(("to reach", "ours", "theirs", "best of theirs", "seconds, ours / theirs"), races)
+            result.append(section)
+        return result
+
+
+def _error_cells(row: dict[str, Any], libraries: list[str]) -> tuple[Any, ...]:
+    errors = (_number(row.get(name), "{:.1e}") for name in libraries)
+    return str(row["nfe"]), _number(row["ours"], "{:.1e}"), row["method"], *errors
+
+
+def _race(row: dict[str, Any]) -> tuple[Any, ...]:
+    counts = (_number(row[f"nfe, {whose}"], "{:d}") for whose in ("ours", "theirs"))
+    theirs = f"{row['against']}: {row['theirs']}" if "theirs" in row else row["against"]
+    return f"{row['error']:.0e}", *counts, theirs, _number(row.get("ratio"), "{:.2f}")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -108,4 +146,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("formulas", Formulas)
     app.add_directive("precision", Precision)
     app.add_directive("sampler-orders", SamplerOrders)
+    app.add_directive("work-precision", WorkPrecision)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
