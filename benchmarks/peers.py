@@ -184,11 +184,11 @@ def _level(scheduler: Any, time: Any) -> float:
 
 
 def counts(most: int, stages: int, *, few: bool = False) -> list[int]:
-    """Return numbers of steps with 5 to ``most`` evaluations: all the small ones, then each 12 % larger, or 25 %."""
+    """Return numbers of steps with 5 to ``most`` evaluations: all the small ones, then each 20 % larger, or 40 %."""
     found, n = [], max(1, -(-5 // stages))
     while n * stages <= most:
         found.append(n)
-        n = max(n + 1, int(n * (1.25 if few else 1.12)))
+        n = max(n + 1, int(n * (1.4 if few else 1.2)))
     return found
 
 

@@ -207,9 +207,9 @@ def race(case: Case, mine: Best, best: Best, error: float, smoke: bool) -> dict[
 def main() -> None:
     """Run both cases."""
     options = arguments(__doc__ or "")
-    cases: list[Callable[[], Case]] = [lambda: Case("8 Gaussians, d = 2", circle(), 8 if options.smoke else 256)]
+    cases: list[Callable[[], Case]] = [lambda: Case("8 Gaussians, d = 2", circle(), 8 if options.smoke else 128)]
     if not options.smoke:
-        cases.append(lambda: Case("10 Gaussians, d = 64", clusters(), 256))
+        cases.append(lambda: Case("10 Gaussians, d = 64", clusters(), 128))
     rows = [row for case in cases for row in rows_of(case(), options.smoke)]
     packages = ("numpy",) if options.smoke else ("numpy", "torch", *installed())
     record("work_precision", rows, packages, options.save)

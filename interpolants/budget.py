@@ -7,6 +7,9 @@ the block has been left, for code that swallows it. Nothing is raised once :func
 A budget is of processor time, where the system counts that of a thread, so that a busy machine finds what an idle one
 does.
 
+The collector of garbage rests meanwhile: it would call finalizers and callbacks of anybody's objects, in which the
+exception would be printed and lost, and their work left half done.
+
 Only single calls into compiled code are made where an outer budget may interrupt the bookkeeping of an inner one: they
 either happen or do not.
 """
@@ -51,6 +54,7 @@ class _Budget:
 
     def __init__(self, seconds: float):
         self.expired = self.left = False
+        self.collecting = gc.isenabled()
         self.worker = ctypes.c_ulong(threading.get_ident())
         self.spent = _processor_time(self.worker.value)
         self.end = self.spent() + seconds
@@ -69,6 +73,8 @@ class _Budget:
         while _raising.locked():
             time.sleep(1e-5)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(self.worker, None)
+        if self.collecting:
+            gc.enable()
 
     def outer_expired(self) -> bool:
         """Whether a block around this one is out of time as well."""
@@ -163,6 +169,7 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     budget = _Budget(seconds)
     try:
         try:
+            gc.disable()
             _open.add(budget)
             _ring()
             return work()
