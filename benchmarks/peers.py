@@ -184,11 +184,11 @@ def _level(scheduler: Any, time: Any) -> float:
 
 
 def counts(most: int, stages: int, *, few: bool = False) -> list[int]:
-    """Return numbers of steps with 5 to ``most`` evaluations: all the small ones, then each 20 % larger, or 40 %."""
-    found, n = [], max(1, -(-5 // stages))
+    """Return numbers of steps with about 5 to ``most`` evaluations: first all, then each 20 % larger, or 40 %."""
+    found, n = [], max(1, -(-5 // stages) - 2)  # a start may cost two evaluations
     while n * stages <= most:
         found.append(n)
-        n = max(n + 1, int(n * (1.4 if few else 1.2)))
+        n = n + 1 if n * stages < 24 and not few else max(n + 1, int(n * (1.4 if few else 1.2)))
     return found
 
 
