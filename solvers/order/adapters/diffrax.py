@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from solvers.grid import uniform
-from solvers.order.adapters.flows import drive, velocity
+from solvers.order.adapters.flows import Timed, drive, velocity
 from solvers.order.adapters.options import expect_name, load, typed
 from solvers.order.draws import Draws
-from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive, States
 from solvers.order.trials import Model
 
@@ -30,7 +28,7 @@ _NAMES = (
 )
 
 
-class Diffrax:
+class Diffrax(Timed):
     """An explicit solver of ``diffrax``, in float64: its ``step``, at the times that are given.
 
     Args:
@@ -58,14 +56,6 @@ class Diffrax:
     def names() -> tuple[str, ...]:
         """Return the solvers that are driven."""
         return _NAMES
-
-    def interior(self, n: int, *, equal: bool = False) -> Drive:
-        """Return n steps inside."""
-        return self._drive(LINEAR.interior(n, equal=equal))
-
-    def whole(self, n: int) -> Drive:
-        """Return n equal steps from noise to data."""
-        return self._drive(uniform(n).tolist())
 
     def _drive(self, times: list[float]) -> Drive:
         def run(model: Model, x: States, draws: Draws) -> States:

@@ -9,8 +9,8 @@ from solvers.arrays import Array
 from solvers.check import expect_method
 from solvers.denoising import Denoising
 from solvers.errors import explain
-from solvers.grid import uniform
 from solvers.noise import Increment
+from solvers.order.adapters.flows import Timed, drive
 from solvers.order.draws import Draws
 from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive, States
@@ -19,7 +19,7 @@ from solvers.problem import ODE, SDE, Problem
 from solvers.solve import solve
 
 
-class Ours:
+class Ours(Timed):
     r"""A method of ``solvers`` on the linear schedule, :math:`\alpha = 1 - t`, :math:`\sigma = t`.
 
     Methods for ODEs integrate the velocity, those for SDEs the reverse SDE with :math:`w = \sigma`, exponential ones
@@ -43,21 +43,13 @@ class Ours:
         self.name = f"solvers:{self.method!r}"
         self.claimed: float | None = float(self.method.order)
 
-    def interior(self, n: int, *, equal: bool = False) -> Drive:
-        """Return n steps inside."""
-        return self._drive(LINEAR.interior(n, equal=equal))
-
-    def whole(self, n: int) -> Drive:
-        """Return n equal steps from t = 1 to t = 0."""
-        return self._drive(uniform(n).tolist())
-
     def _drive(self, times: list[float]) -> Drive:
         def run(model: Model, x: States, draws: Draws) -> States:
             rng = _Chosen(draws) if self.method.stochastic else None
             found: States = solve(self._problem(model), x, times, self.method, rng=rng).x
             return found
 
-        return Drive(LINEAR.level(times[0]), LINEAR.level(times[-1]), run)
+        return drive(times, run)
 
     def _problem(self, model: Model) -> Problem:
         def velocity(time: float, x: Array) -> Array:

@@ -7,18 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from solvers.grid import uniform
-from solvers.order.adapters.flows import drive, velocity
+from solvers.order.adapters.flows import Timed, drive, velocity
 from solvers.order.adapters.options import expect_name, load, typed
 from solvers.order.draws import Draws
-from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive, States
 from solvers.order.trials import Model
 
 _NAMES = ("RK23", "RK45", "DOP853")
 
 
-class Scipy:
+class Scipy(Timed):
     """A Runge–Kutta method of ``scipy.integrate``, its stepper at lengths that are set, each accepted.
 
     Radau, BDF and LSODA tie their inner iterations to the tolerance, so they have no order at steps that are given.
@@ -47,14 +45,6 @@ class Scipy:
     def names() -> tuple[str, ...]:
         """Return the methods that are driven."""
         return _NAMES
-
-    def interior(self, n: int, *, equal: bool = False) -> Drive:
-        """Return n steps inside."""
-        return self._drive(LINEAR.interior(n, equal=equal))
-
-    def whole(self, n: int) -> Drive:
-        """Return n equal steps from noise to data."""
-        return self._drive(uniform(n).tolist())
 
     def _drive(self, times: list[float]) -> Drive:
         def run(model: Model, x: States, draws: Draws) -> States:

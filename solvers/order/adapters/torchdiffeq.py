@@ -7,12 +7,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from solvers.grid import uniform
-from solvers.order.adapters.flows import drive, velocity
+from solvers.order.adapters.flows import Timed, drive, velocity
 from solvers.order.adapters.options import expect_name, load, typed
 from solvers.order.adapters.torch_calls import through_torch
 from solvers.order.draws import Draws
-from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive
 from solvers.order.trials import Model
 
@@ -23,7 +21,7 @@ _OPTIONS = {"max_order": inspect.Parameter("max_order", inspect.Parameter.KEYWOR
 _LOOSE = 1e200
 
 
-class Torchdiffeq:
+class Torchdiffeq(Timed):
     """A method of ``torchdiffeq.odeint``; an adaptive one takes the steps that it is given.
 
     Args:
@@ -51,14 +49,6 @@ class Torchdiffeq:
         """Return the methods that are driven."""
         return (*_FIXED, *_ADAPTIVE)
 
-    def interior(self, n: int, *, equal: bool = False) -> Drive:
-        """Return n steps inside."""
-        return self._drive(LINEAR.interior(n, equal=equal))
-
-    def whole(self, n: int) -> Drive:
-        """Return n equal steps from noise to data."""
-        return self._drive(uniform(n).tolist())
-
     def _drive(self, times: list[float]) -> Drive:
         def sample(model: Model, x: Any, draws: Draws) -> Any:
             grid = x.new_tensor(times)
@@ -80,7 +70,7 @@ class Torchdiffeq:
         return {}
 
 
-class FlowMatching:
+class FlowMatching(Timed):
     """``flow_matching.solver.ODESolver`` with a method of torchdiffeq, on a time that rises from noise to data.
 
     Args:
@@ -106,14 +96,6 @@ class FlowMatching:
     def names() -> tuple[str, ...]:
         """Return the methods that are driven."""
         return _FIXED[:5]
-
-    def interior(self, n: int, *, equal: bool = False) -> Drive:
-        """Return n steps inside."""
-        return self._drive(LINEAR.interior(n, equal=equal))
-
-    def whole(self, n: int) -> Drive:
-        """Return n equal steps from noise to data."""
-        return self._drive(uniform(n).tolist())
 
     def _drive(self, times: list[float]) -> Drive:
         def sample(model: Model, x: Any, draws: Draws) -> Any:
