@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 from solvers.arrays import Array
@@ -14,7 +13,7 @@ from solvers.exponential.past import Known, kept
 from solvers.exponential.place import Place, place
 from solvers.exponential.ratio_moments import ratio_moments
 from solvers.exponential.remembering import Memory
-from solvers.exponential.singlestep import singlestep, visited
+from solvers.exponential.singlestep import singlestep, visited_by_steps
 from solvers.method import Planned
 from solvers.multistep.lagrange import difference_weights
 
@@ -82,10 +81,4 @@ class DEIS(Planned):
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        found: list[list[float]] = []
-        known = 0
-        for start, end in pairwise([place(problem, time) for time in ts]):
-            starts = self._starts(known, start, end)
-            found.append(visited(problem, self.order, start, end) if starts else [start.time])
-            known = self.order - 1
-        return found
+        return visited_by_steps(problem, ts, self.order, self._starts)

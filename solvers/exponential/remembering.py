@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple
 
 from solvers.arrays import Array
@@ -19,7 +18,7 @@ from solvers.errors import expect_order, explain
 from solvers.exponential.form import Form, hold
 from solvers.exponential.past import Known, Past, kept
 from solvers.exponential.place import Place, distance, place
-from solvers.exponential.singlestep import FRACTIONS, singlestep, visited
+from solvers.exponential.singlestep import FRACTIONS, singlestep, visited_by_steps
 from solvers.method import Planned
 
 Variant = Literal["multistep", "singlestep"]
@@ -96,10 +95,4 @@ class Remembering(Planned, ABC):
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        found: list[list[float]] = []
-        known = 0
-        for start, end in pairwise([place(problem, time) for time in ts]):
-            starts = self._starts(known, start, end)
-            found.append(visited(problem, self.order, start, end) if starts else [start.time])
-            known = self.order - 1
-        return found
+        return visited_by_steps(problem, ts, self.order, self._starts)

@@ -19,10 +19,13 @@ References: Lu et al. (2022), DPM-Solver, arXiv 2206.00927, algorithms 1 and 2; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.exponential.form import Form, hold
-from solvers.exponential.place import Place, between, distance
+from solvers.exponential.place import Place, between, distance, place
 
 FRACTIONS: dict[int, tuple[float, ...]] = {1: (0.0,), 2: (0.0, 0.5), 3: (0.0, 1.0 / 3.0, 2.0 / 3.0)}
 """Where a step evaluates, as fractions of the step in λ, or in α/σ from and to α = 0."""
@@ -101,3 +104,18 @@ def visited(problem: Denoising, order: int, start: Place, end: Place) -> list[fl
     if start.sigma == 0.0 or end.sigma == 0.0:
         return [start.time]
     return [start.time, *(between(problem, start, end, r).time for r in FRACTIONS[order][1:])]
+
+
+def visited_by_steps(
+    problem: Denoising, ts: list[float], order: int, starts: Callable[[int, Place, Place], bool]
+) -> list[list[float]]:
+    """Return the times at which each step of a multistep method evaluates.
+
+    ``starts(known, start, end)`` says whether a step is a singlestep one of the order, ``known`` being the predictions
+    of earlier times: none in the first step, enough in the others.
+    """
+    found: list[list[float]] = []
+    for start, end in pairwise([place(problem, time) for time in ts]):
+        single = starts(order if found else 0, start, end)
+        found.append(visited(problem, order, start, end) if single else [start.time])
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 from solvers.arrays import Array
@@ -12,7 +11,7 @@ from solvers.errors import expect_order
 from solvers.exponential.form import DATA, hold
 from solvers.exponential.past import Known, Past, kept
 from solvers.exponential.place import Place, distance, place
-from solvers.exponential.singlestep import singlestep, visited
+from solvers.exponential.singlestep import singlestep, visited_by_steps
 from solvers.method import Planned
 from solvers.multistep.lagrange import difference_weights
 
@@ -133,10 +132,4 @@ class UniPC(Planned):
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        found: list[list[float]] = []
-        known = 0
-        for start, end in pairwise([place(problem, time) for time in ts]):
-            starts = self._starts(known, start, end)
-            found.append(visited(problem, min(self.order, 3), start, end) if starts else [start.time])
-            known = self.points - 1
-        return found
+        return visited_by_steps(problem, ts, min(self.order, 3), self._starts)
