@@ -33,6 +33,15 @@ def check_solve(problem: Any, ts: Any, method: Any) -> list[float]:
     return times
 
 
+def check_adaptive(problem: Any, ts: Any, method: Any) -> list[float]:
+    """Do the same for steps of their own length with a method, which may evaluate anywhere between the ends."""
+    check_method(method, problem)
+    times = host_times(ts)
+    check_within(problem, times)
+    check_interval(problem, times)
+    return times
+
+
 def expect_method(method: Any) -> Any:
     """Return ``method`` if it is one; a class, or anything else, is refused."""
     if isinstance(method, type):

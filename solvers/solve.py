@@ -163,13 +163,13 @@ def solve(
     current = x
     if xs is None and every >= last:
         (current,) = deque(states, maxlen=1)  # nothing to do between the steps, and no loop to pay for
-        every = last + 1
-    for index, current in enumerate(states, start=1):
-        if xs is not None:
-            xs.append(current)
-        if index % every == 0 and not looks_finite(current):
-            _raise_non_finite(run, current, xs, index, every)
-    if last % every and not looks_finite(current):
+    else:
+        for index, current in enumerate(states, start=1):
+            if xs is not None:
+                xs.append(current)
+            if index % every == 0 and index < last and not looks_finite(current):
+                _raise_non_finite(run, current, xs, index, every)
+    if not looks_finite(current):
         _raise_non_finite(run, current, xs, last, every)
     return Solution(current, None if xs is None else stack(xs), np.array(run.times), run.counted.count, "success")
 

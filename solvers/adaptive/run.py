@@ -18,19 +18,15 @@ from solvers.adaptive.settings import Adaptive
 from solvers.adaptive.solution import STATUSES, AdaptiveSolution
 from solvers.adaptive.trial import Evaluated, Trial
 from solvers.arrays import Array, all_finite, check_state
-from solvers.check import check_interval, check_method, check_within
+from solvers.check import check_adaptive
 from solvers.errors import NonFiniteError, explain
-from solvers.grid import host_times
 from solvers.problem import Problem
 
 
 def solve_adaptively(problem: Problem, x: Array, ts: Any, settings: Adaptive, save: bool) -> AdaptiveSolution:
     """Return what ``solve`` returns with an :class:`Adaptive` method."""
-    check_method(settings.method, problem)
+    times = check_adaptive(problem, ts, settings.method)
     check_state(x)
-    times = host_times(ts)
-    check_within(problem, times)
-    check_interval(problem, times)
     if settings.per_sample and x.ndim == 0:
         remedy = "give x a batch axis, or leave per_sample out"
         raise ValueError(explain("x of shape (B, …) for per_sample=True", "shape ()", remedy))

@@ -10,7 +10,7 @@ from solvers.denoising import Denoising
 from solvers.errors import expect_order
 from solvers.exponential.form import NOISE, hold
 from solvers.exponential.past import Known, kept
-from solvers.exponential.place import Place, place
+from solvers.exponential.place import Place, place, without_signal
 from solvers.exponential.ratio_moments import ratio_moments
 from solvers.exponential.remembering import Memory
 from solvers.exponential.singlestep import singlestep, visited_by_steps
@@ -77,7 +77,7 @@ class DEIS(Planned):
 
     def _starts(self, known: int, start: Place, end: Place) -> bool:
         """Whether a step is a singlestep one, with so many predictions known of earlier times."""
-        return known < self.order - 1 or start.alpha == 0.0 or end.alpha == 0.0
+        return known < self.order - 1 or without_signal(start, end)
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""

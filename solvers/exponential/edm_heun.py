@@ -9,7 +9,7 @@ from typing import ClassVar
 from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.exponential.form import NOISE, hold
-from solvers.exponential.place import Place, place
+from solvers.exponential.place import Place, place, without_signal
 from solvers.method import Planned
 
 
@@ -48,7 +48,7 @@ class EDMHeun(Planned):
         moved = hold(state, end, x, data)
         if end.sigma == 0.0:
             return moved, end
-        if state.alpha == 0.0 or end.alpha == 0.0:
+        if without_signal(state, end):
             length = end.alpha / end.sigma - state.alpha / state.sigma
             return moved + (0.5 * end.sigma * length) * (problem.data(t1, moved) - data), end
         slope = NOISE.read(end, moved, problem.data(t1, moved)) - NOISE.read(state, x, data)

@@ -44,6 +44,11 @@ def distance(start: Place, end: Place) -> float:
     return end.half_log_snr - start.half_log_snr
 
 
+def without_signal(start: Place, end: Place) -> bool:
+    """Whether a step begins or ends at α = 0, where λ = −∞."""
+    return start.alpha == 0.0 or end.alpha == 0.0
+
+
 def between(problem: Denoising, start: Place, end: Place, fraction: float) -> Place:
     """Return the place at a fraction of the step in λ; in exp(λ) where λ is infinite at an end, whose σ > 0.
 

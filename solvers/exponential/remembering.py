@@ -17,7 +17,7 @@ from solvers.denoising import Denoising
 from solvers.errors import expect_order, explain
 from solvers.exponential.form import Form, hold
 from solvers.exponential.past import Known, Past, kept
-from solvers.exponential.place import Place, distance, place
+from solvers.exponential.place import Place, distance, place, without_signal
 from solvers.exponential.singlestep import FRACTIONS, singlestep, visited_by_steps
 from solvers.method import Planned
 
@@ -91,7 +91,7 @@ class Remembering(Planned, ABC):
 
     def _starts(self, known: int, start: Place, end: Place) -> bool:
         """Whether a step is a singlestep one, with so many predictions known of earlier times."""
-        return self.variant == "singlestep" or known < self.order - 1 or start.alpha == 0.0 or end.alpha == 0.0
+        return self.variant == "singlestep" or known < self.order - 1 or without_signal(start, end)
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""

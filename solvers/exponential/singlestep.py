@@ -25,7 +25,7 @@ from itertools import pairwise
 from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.exponential.form import Form, hold
-from solvers.exponential.place import Place, between, distance, place
+from solvers.exponential.place import Place, between, distance, place, without_signal
 
 FRACTIONS: dict[int, tuple[float, ...]] = {1: (0.0,), 2: (0.0, 0.5), 3: (0.0, 1.0 / 3.0, 2.0 / 3.0)}
 """Where a step evaluates, as fractions of the step in λ, or in α/σ from and to α = 0."""
@@ -61,7 +61,7 @@ def singlestep(
     """
     if order == 1 or end.sigma == 0.0:
         return hold(start, end, x, data), ()
-    if start.alpha == 0.0 or end.alpha == 0.0:
+    if without_signal(start, end):
         return _without_signal(problem, form, order, start, end, x, data)
     moved = hold(start, end, x, data)
     h = distance(start, end)

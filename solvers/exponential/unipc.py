@@ -10,7 +10,7 @@ from solvers.denoising import Denoising
 from solvers.errors import expect_order
 from solvers.exponential.form import DATA, hold
 from solvers.exponential.past import Known, Past, kept
-from solvers.exponential.place import Place, distance, place
+from solvers.exponential.place import Place, distance, place, without_signal
 from solvers.exponential.singlestep import singlestep, visited_by_steps
 from solvers.method import Planned
 from solvers.multistep.lagrange import difference_weights
@@ -114,7 +114,7 @@ class UniPC(Planned):
 
     def _starts(self, known: int, start: Place, end: Place) -> bool:
         """Whether a step is a singlestep one, with so many predictions known of earlier times."""
-        return known < self.points - 1 or start.alpha == 0.0 or end.alpha == 0.0
+        return known < self.points - 1 or without_signal(start, end)
 
     def _weights(self, nodes: list[float], h: float) -> list[float]:
         """Return the weights of the differences to predictions at ``nodes``, in units of h from the held one."""

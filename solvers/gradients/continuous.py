@@ -7,7 +7,7 @@ from typing import Any
 
 from solvers.adaptive import Adaptive
 from solvers.arrays import is_numpy, is_torch
-from solvers.check import check_interval, check_method, check_solve, check_within
+from solvers.check import check_adaptive, check_solve
 from solvers.errors import explain
 from solvers.grid import host_times
 from solvers.method import Method
@@ -92,9 +92,7 @@ def adjoint(
 def _check_way_back(problem: ODE, ts: Any, method: Any) -> None:
     """Refuse a pole that only the way back would meet."""
     times = host_times(ts)[::-1]
-    if not isinstance(method, Adaptive):
+    if isinstance(method, Adaptive):
+        check_adaptive(problem, times, method.method)
+    else:
         check_solve(problem, times, method)
-        return
-    check_method(method.method, problem)
-    check_within(problem, times)
-    check_interval(problem, times)

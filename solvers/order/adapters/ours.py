@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from solvers.arrays import Array
@@ -10,7 +11,7 @@ from solvers.check import expect_method
 from solvers.denoising import Denoising
 from solvers.errors import explain
 from solvers.noise import Increment
-from solvers.order.adapters.flows import Timed, drive
+from solvers.order.adapters.flows import Timed, drive, velocity
 from solvers.order.draws import Draws
 from solvers.order.levels import LINEAR
 from solvers.order.sampler import Drive, States
@@ -52,17 +53,13 @@ class Ours(Timed):
         return drive(times, run)
 
     def _problem(self, model: Model) -> Problem:
-        def velocity(time: float, x: Array) -> Array:
-            data, noise = model(1.0 - time, time, x)
-            return noise - data
-
         def reverse(time: float, x: Array) -> Array:
             # w = σ: −½ w s = ½ (w/σ) ε̂.
             data, noise = model(1.0 - time, time, x)
             return 1.5 * noise - data
 
         if issubclass(ODE, self.method.solves):
-            return ODE(velocity)
+            return ODE(partial(velocity, model))
         if issubclass(SDE, self.method.solves):
             return SDE(reverse, math.sqrt)
         return denoising(model, kl=getattr(self.method, "reads_clock", False))
