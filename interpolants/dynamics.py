@@ -13,6 +13,7 @@ term becomes :math:`-(W/\alpha)\hat\varepsilon`, regular at t = 0.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sympy import Expr, Integer, sqrt
@@ -28,6 +29,7 @@ from interpolants.suggestion import Suggestion, safe
 from interpolants.targets.mixture import GaussianMixture
 from solvers import ODE, SDE, Denoising, Pole
 from solvers.errors import explain
+from solvers.problem import Problem
 
 if TYPE_CHECKING:
     from solvers.compiled import CompiledODE
@@ -159,7 +161,19 @@ def _sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: 
     combination = drift_combination(schedule, prediction, sign * variance.expression, label)
     noise = schedule.coefficient(sqrt(variance.expression), f"the noise of {label}")
     poles = _poles(combination, prediction, noise)
-    return SDE(_combine(combination, model), noise, poles=poles, domain=schedule.domain)
+    relatives = partial(_relative, schedule, model, prediction, w)
+    return SDE(_combine(combination, model), noise, poles, schedule.domain, relatives)
+
+
+def _relative(
+    schedule: Schedule, model: Model, prediction: Prediction, w: DiffusionCoefficient, kind: type[Problem]
+) -> Problem:
+    """Return the problem of another kind that the model of an SDE poses: with the same marginals."""
+    if kind is ODE:
+        return probability_flow(schedule, model, prediction)
+    if kind is Denoising:
+        return denoising(schedule, model, prediction, w)
+    raise TypeError(explain("ODE or Denoising", getattr(kind, "__name__", repr(kind)), "the SDE itself is at hand"))
 
 
 def drift_combination(schedule: Schedule, prediction: Prediction, w: Expr, label: str) -> Combination:

@@ -95,6 +95,21 @@ def checked_clock(clock: Callable[[float, float], float]) -> Callable[[float, fl
     return checked
 
 
+class Relative:
+    """The field of a problem that the same model poses: its calls are counted with the others."""
+
+    __slots__ = ("counted", "own")
+
+    def __init__(self, field: Field, name: str, x: Array, counted: Counted) -> None:
+        self.own = Counted(field, name, x, 1)
+        self.counted = counted
+
+    def __call__(self, time: float, x: Array) -> Array:
+        """Evaluate the field."""
+        self.counted.count += 1
+        return self.own(time, x)
+
+
 def guard(problem: Problem, x: Array, watched: int) -> tuple[Any, Counted]:
     """Return the problem with its callables checked, and the counter of its evaluations.
 
@@ -105,8 +120,14 @@ def guard(problem: Problem, x: Array, watched: int) -> tuple[Any, Counted]:
     """
     name = problem.evaluated
     counted = Counted(getattr(problem, name), name, x, watched)
-    parts: dict[str, Any] = dict(vars(problem))
-    parts[name] = counted
+    return _guarded(problem, counted, x, counted), counted
+
+
+def _guarded(problem: Problem, field: Field, x: Array, counted: Counted) -> Problem:
+    """Return the problem with a field in place of its own, and every other part checked."""
+    parts: dict[str, Any] = {**vars(problem), problem.evaluated: field}
+    if parts.get("relatives") is not None:
+        parts["relatives"] = _relatives(parts["relatives"], x, counted)
     if "diffusion" in parts:
         remedy = "the diffusion is the root of w, which must not be negative; keep the grid away from where it is"
         parts["diffusion"] = checked_scalar("diffusion", parts["diffusion"], remedy)
@@ -114,4 +135,15 @@ def guard(problem: Problem, x: Array, watched: int) -> tuple[Any, Counted]:
         parts["clock"] = checked_clock(parts["clock"])
         remedy = "keep the grid inside the domain of the schedule"
         parts |= {part: checked_scalar(part, parts[part], remedy) for part in ("alpha", "sigma")}
-    return type(problem)(**parts), counted
+    return type(problem)(**parts)
+
+
+def _relatives(
+    relatives: Callable[[type[Problem]], Problem], x: Array, counted: Counted
+) -> Callable[[type[Problem]], Problem]:
+    def found(kind: type[Problem]) -> Problem:
+        problem = relatives(kind)
+        name = problem.evaluated
+        return _guarded(problem, Relative(getattr(problem, name), name, x, counted), x, counted)
+
+    return found

@@ -24,7 +24,8 @@ class Method(Protocol):
     additive noise) as well; its ``order`` is the weak one. A method whose steps do not all evaluate at the same
     fractions of their time states ``visits(problem, times)``, the times of evaluation of each step; its
     ``evaluations`` and ``nodes`` are then those of a step that is neither a start nor an end. A method that is made for
-    one problem or grid states ``fits(problem, times)``, which raises where they are others.
+    one problem or grid states ``fits(problem, times)``, which raises where they are others. One whose steps depend on
+    their place in the grid, as a last step of its own does, states ``on(times)``, which returns what takes the steps.
     """
 
     @property
@@ -77,6 +78,13 @@ class Planned:
         from solvers.plan import plan  # which reads what is defined here
 
         return plan(self, problem, ts)  # type: ignore[arg-type]
+
+
+def on_grid(method: Method, times: Sequence[float]) -> Method:
+    """Return what takes the steps of a method on a grid: itself, unless its steps depend on their place."""
+    on = getattr(method, "on", None)
+    found: Method = method if on is None else on(times)
+    return found
 
 
 def evaluation_times(method: Method, times: Sequence[float], problem: Any) -> Iterator[tuple[int, float]]:

@@ -56,6 +56,22 @@ def increments(rng: Any, x: Array) -> Increment:
     raise TypeError(explain(f"rng: {wanted}, for x is a {describe(x)}", received, remedy))
 
 
+def with_area(noise: Increment, t0: float, t1: float) -> tuple[Array, Array]:
+    r"""Return the increment :math:`\Delta W` over a step and its space–time Lévy area H.
+
+    .. math:: H = \frac1{|h|}\int_0^{|h|}\Bigl(W_u - \frac{u}{|h|}\Delta W\Bigr)du
+              \sim N\bigl(0, \tfrac{|h|}{12}I\bigr), \qquad \int_0^{|h|} W_u\,du = |h|\bigl(\tfrac12\Delta W + H\bigr),
+
+    with W counted from the start of the step, independent of :math:`\Delta W`; the same in both directions of time.
+    Noise that is a path gives the area of the path, any other a second draw.
+    """
+    known = getattr(noise, "with_area", None)
+    if known is not None:
+        found: tuple[Array, Array] = known(t0, t1)
+        return found
+    return noise(t0, t1), noise(t0, t1) * math.sqrt(1.0 / 12.0)
+
+
 def _numpy_increments(rng: np.random.Generator, x: Array) -> Increment:
     shape, dtype = x.shape, x.dtype
     # numpy draws in single and double precision only; the other dtypes are rounded from the nearer of the two.

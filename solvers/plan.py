@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from solvers.arrays import Array
 from solvers.check import check_solve
 from solvers.errors import explain
-from solvers.method import Method
+from solvers.method import Method, on_grid
 from solvers.problem import Problem
 
 __all__ = ["Plan", "plan"]
@@ -99,7 +99,7 @@ class Plan:
             received = f"{len(times)} times from {times[0]!r} to {times[-1]!r}"
             raise ValueError(explain(wanted, received, "plan the method again for this grid"))
         for name, part in vars(self.problem).items():
-            if name != problem.evaluated and getattr(problem, name) != part:
+            if name not in (problem.evaluated, "relatives") and getattr(problem, name) != part:
                 wanted = "the problem that was planned, or one with another model and all else the same"
                 remedy = f"plan the method again, or make the problem by replace(problem, {problem.evaluated}=...)"
                 raise ValueError(explain(wanted, f"one with another {name}", remedy))
@@ -141,11 +141,12 @@ def plan(method: Method, problem: Problem, ts: Any) -> Plan:
         ValueError: an impossible grid.
     """
     times = check_solve(problem, ts, method)
-    trace = _Trace()
-    traced = replace(problem, **{problem.evaluated: trace.evaluate})  # type: ignore[type-var]
-    state, x = method.init(traced, times[0], trace.symbol(_STATE)), trace.symbol(_STATE)
+    trace, taking = _Trace(), on_grid(method, times)
+    spared = {"relatives": None} if hasattr(problem, "relatives") else {}
+    traced = replace(problem, **spared, **{problem.evaluated: trace.evaluate})  # type: ignore[type-var]
+    state, x = taking.init(traced, times[0], trace.symbol(_STATE)), trace.symbol(_STATE)
     for t0, t1 in pairwise(times):
-        x, state = method.step(traced, t0, t1, x, state, trace.draw if method.stochastic else None)
+        x, state = taking.step(traced, t0, t1, x, state, trace.draw if method.stochastic else None)
         x, state = trace.close(t0, t1, x, state)
     return Plan(method, problem, tuple(times), *trace.finished())
 

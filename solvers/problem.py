@@ -103,6 +103,8 @@ class SDE(Problem):
         diffusion: :math:`g(t) \ge 0`, called with and returning a float.
         poles: times at which ``drift`` or ``diffusion`` is not finite.
         domain: the lowest and highest time at which both have a meaning.
+        relatives: ``relatives(kind)`` is the problem of another kind that the same model poses, such as the
+            :class:`ODE` with the same marginals: what a last step without noise needs. None where there is no model.
     """
 
     evaluated: ClassVar[str] = "drift"
@@ -110,8 +112,11 @@ class SDE(Problem):
     diffusion: Callable[[float], float]
     poles: tuple[Pole, ...] = ()
     domain: tuple[float, float] = (-math.inf, math.inf)
+    relatives: Callable[[type[Problem]], Problem] | None = None
 
     def __post_init__(self) -> None:
         check_callable("drift", self.drift, "(time: float, x) -> array like x")
         check_callable("diffusion", self.diffusion, "(time: float) -> float")
+        if self.relatives is not None:
+            check_callable("relatives", self.relatives, "(kind: type) -> problem of that kind")
         check_limits(self)

@@ -20,7 +20,7 @@ from solvers.check import check_solve
 from solvers.errors import NonFiniteError, explain
 from solvers.grid import check_count
 from solvers.guard import guard
-from solvers.method import Method
+from solvers.method import Method, on_grid
 from solvers.noise import increments
 from solvers.problem import Problem
 from solvers.progress import shown
@@ -46,7 +46,7 @@ class Run:
         self.noise = increments(rng, x) if method.stochastic else None
         self.problem, self.counted = guard(problem, x, method.evaluations)
         self.x = x
-        self.method = method
+        self.method = on_grid(method, self.times)
 
     def states(self) -> Generator[Array, Array | None, None]:
         """Run the loop: yield the state after each step; one that is sent back takes its place and is yielded anew."""

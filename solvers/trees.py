@@ -129,7 +129,11 @@ class Layout:
             value = field(time, shaped(self.structure, iter(parts)))
             return self.joined(value, parts, f"{name}(time, x)", remedy)
 
-        return type(problem)(**{**vars(problem), name: joined})
+        parts = {**vars(problem), name: joined}
+        relatives = parts.get("relatives")
+        if relatives is not None:
+            parts["relatives"] = lambda kind: self.problem(relatives(kind))
+        return type(problem)(**parts)
 
     def method(self, method: Any) -> Any:
         """Return the method for joined states: one with events that see trees.
