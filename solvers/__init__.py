@@ -27,13 +27,14 @@ from solvers.exponential import (
     UniPC,
 )
 from solvers.grid import equidistributed, power, uniform
+from solvers.last_step import LastStep, Mean, Tweedie
 from solvers.local_error import local_errors
 from solvers.multistep import AdamsBashforth
 from solvers.problem import ODE, SDE, Pole
 from solvers.runge_kutta import DOP853, RK4, SSPRK3, Bosh3, Dopri5, Euler, Heun, Midpoint, Ralston, Tsit5
 from solvers.solution import Solution
 from solvers.solve import solve, steps
-from solvers.stochastic import EulerMaruyama, StochasticHeun
+from solvers.stochastic import SRA1, SRA3, EulerMaruyama, LeimkuhlerMatthews, ShARK, SiTHeun, StochasticHeun
 
 __all__ = [
     "DDIM",
@@ -43,6 +44,8 @@ __all__ = [
     "RES",
     "RK4",
     "SDE",
+    "SRA1",
+    "SRA3",
     "SSPRK3",
     "AdamsBashforth",
     "Adaptive",
@@ -59,6 +62,9 @@ __all__ = [
     "Event",
     "ExponentialEulerMaruyama",
     "Heun",
+    "LastStep",
+    "LeimkuhlerMatthews",
+    "Mean",
     "Midpoint",
     "NonFiniteError",
     "Occurrence",
@@ -66,9 +72,12 @@ __all__ = [
     "PoleError",
     "Preconditioned",
     "Ralston",
+    "ShARK",
+    "SiTHeun",
     "Solution",
     "StochasticHeun",
     "Tsit5",
+    "Tweedie",
     "UniPC",
     "equidistributed",
     "local_errors",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from solvers.denoising import Denoising
@@ -99,12 +101,31 @@ def check_within(problem: Problem, times: Sequence[float]) -> None:
 
 def check_poles(problem: Problem, times: Sequence[float], method: Method) -> None:
     """Refuse a solve in which the method would evaluate the problem at one of its poles."""
-    if not problem.poles:
-        return
-    poles = {float(pole.time): pole for pole in problem.poles}
-    for index, time in evaluation_times(method, times, problem):
-        if time in poles:
-            raise PoleError(_describe(poles[time], times, index, method))
+    parts = method.parts(problem, list(times)) if hasattr(method, "parts") else [(problem, times, method)]
+    for posed, part, taking in parts:
+        poles = {float(pole.time): pole for pole in posed.poles}
+        if not poles:
+            continue
+        for index, time in evaluation_times(taking, part, posed):
+            if time in poles:
+                raise PoleError(_describe(poles[time], part, index, taking))
+        _check_noise(posed, part, taking, poles)
+
+
+def _check_noise(problem: Problem, times: Sequence[float], method: Method, poles: dict[float, Pole]) -> None:
+    """Refuse a pole where the method asks for the diffusion alone; one that is the drift's does no harm there."""
+    for index, (t0, t1) in enumerate(pairwise(times)):
+        for node in getattr(method, "noise_nodes", ()):
+            time = t0 + node * (t1 - t0) if 0.0 < node < 1.0 else t1 if node else t0
+            if time in poles and not _is_finite(problem.diffusion, time):  # type: ignore[attr-defined]
+                raise PoleError(_describe(poles[time], times, index, method))
+
+
+def _is_finite(diffusion: Callable[[float], float], time: float) -> bool:
+    try:
+        return math.isfinite(diffusion(time))
+    except (ValueError, ZeroDivisionError):
+        return False
 
 
 def check_interval(problem: Problem, times: Sequence[float]) -> None:

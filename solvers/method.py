@@ -21,7 +21,8 @@ class Method(Protocol):
 
     The attributes are read-only here so that a method may state them once for its class or, where they depend on an
     argument such as ``order=``, once per instance. A method for SDEs states ``weak_order`` and ``strong_order`` (for
-    additive noise) as well; its ``order`` is the weak one. A method whose steps do not all evaluate at the same
+    additive noise) as well; its ``order`` is the weak one; ``noise_nodes`` are the fractions of a step at which it asks
+    for the diffusion, where they are not its nodes. A method whose steps do not all evaluate at the same
     fractions of their time states ``visits(problem, times)``, the times of evaluation of each step; its
     ``evaluations`` and ``nodes`` are then those of a step that is neither a start nor an end. A method that is made for
     one problem or grid states ``fits(problem, times)``, which raises where they are others. One whose steps depend on

@@ -6,6 +6,8 @@ from solvers import (
     DOP853,
     RES,
     RK4,
+    SRA1,
+    SRA3,
     SSPRK3,
     AdamsBashforth,
     Ancestral,
@@ -18,9 +20,14 @@ from solvers import (
     EulerMaruyama,
     ExponentialEulerMaruyama,
     Heun,
+    LastStep,
+    LeimkuhlerMatthews,
+    Mean,
     Midpoint,
     Preconditioned,
     Ralston,
+    ShARK,
+    SiTHeun,
     StochasticHeun,
     Tsit5,
     UniPC,
@@ -29,7 +36,16 @@ from solvers import (
 ADAPTABLE = [Bosh3(), Dopri5(), Tsit5(), DOP853()]
 TABLEAUS = [Euler(), Midpoint(), Heun(), Ralston(), RK4(), SSPRK3(), *ADAPTABLE]
 DETERMINISTIC = [*TABLEAUS, *(AdamsBashforth(order) for order in (1, 2, 3, 4))]
-STOCHASTIC = [EulerMaruyama(), StochasticHeun()]
+PLAIN_STOCHASTIC = [
+    EulerMaruyama(),
+    StochasticHeun(),
+    SRA1(),
+    SRA3(),
+    ShARK(),
+    LeimkuhlerMatthews(),
+    SiTHeun(),
+]
+STOCHASTIC = [*PLAIN_STOCHASTIC, LastStep(EulerMaruyama(), Mean())]
 METHODS = [*DETERMINISTIC, *STOCHASTIC]
 SINGLESTEP = [
     *(kind(order, "singlestep") for kind in (DPMSolver, DPMSolverPP) for order in (1, 2, 3)),
@@ -46,7 +62,7 @@ MULTISTEP = [
 ]
 PRECONDITIONED = [Preconditioned(inner, 0.3, 0.7) for inner in (DDIM(), DPMSolverPP(3), UniPC(3))]
 EXPONENTIAL = [DDIM(), *SINGLESTEP, *MULTISTEP, *PRECONDITIONED]
-DENOISING = [ExponentialEulerMaruyama(), Ancestral(), *EXPONENTIAL]
+DENOISING = [ExponentialEulerMaruyama(), Ancestral(), *EXPONENTIAL, LastStep(ExponentialEulerMaruyama(), DDIM())]
 
 
 def name(method: object) -> str:
@@ -55,6 +71,8 @@ def name(method: object) -> str:
     for part in ("order", "variant", "corrector", "half"):
         if part in getattr(method, "__dataclass_fields__", {}):
             parts.append(str(getattr(method, part)))
-    if isinstance(method, Preconditioned):
+    if isinstance(method, (LastStep, Preconditioned)):
         parts.append(name(method.method))
+    if isinstance(method, LastStep):
+        parts.append(name(method.last))
     return "-".join(parts)

@@ -12,13 +12,13 @@ from solver_methods import DENOISING, METHODS, name
 
 import solvers
 from solvers import ODE, SDE, solve, steps, uniform
-from solvers.method import evaluation_times
+from solvers.method import evaluation_times, on_grid
 
 
 def test_the_list_of_methods_is_complete():
     """Every exported class with a step is in the list that the laws run over."""
     exported = {getattr(solvers, item) for item in solvers.__all__}
-    with_step = {item for item in exported if inspect.isclass(item) and hasattr(item, "step")}
+    with_step = {item for item in exported if inspect.isclass(item) and hasattr(item, "order")}
     assert with_step == {type(method) for method in [*METHODS, *DENOISING]}
 
 
@@ -180,6 +180,7 @@ def test_diffusion_is_asked_at_the_nodes_only(method):
     problem = SDE(drift, diffusion) if method.stochastic else ODE(drift)
     solve(problem, start(), [1.0, 0.5], method, rng=generator())
     stated = {time for _, time in evaluation_times(method, [1.0, 0.5], problem)}
+    stated |= {1.0 - 0.5 * node for node in getattr(method, "noise_nodes", ())}
     assert set(asked) <= stated
     assert bool(asked) is method.stochastic
 
@@ -190,8 +191,9 @@ def test_one_step(method):
     problem = problem_for(method)
     solution = solve(problem, start(), uniform(1), method, rng=Replay(5))
     noise = Replay(5).increments(start())
-    state = method.init(problem, 1.0, start())
-    expected, _ = method.step(problem, 1.0, 0.0, start(), state, noise)
+    taking = on_grid(method, [1.0, 0.0])
+    state = taking.init(problem, 1.0, start())
+    expected, _ = taking.step(problem, 1.0, 0.0, start(), state, noise)
     np.testing.assert_array_equal(solution.x, expected)
     assert solution.ts.tolist() == [1.0, 0.0]
 
