@@ -2,8 +2,8 @@ r"""{schedule × prediction × w × method × last step × direction} on Gaussia
 
 Right means that mean, covariance and the covariance of both ends, all by the exact law of the sampler, approach those
 of the process as the number of steps grows: :math:`\alpha m`, :math:`\rho^2` and
-:math:`\rho\rho' e^{-\frac12\int w/\rho^2}`. A test has all methods, last steps and both directions. In the second tier there is one for each schedule and w, the
-predictions in turn, and for each prediction under the built-in schedules.
+:math:`\rho\rho' e^{-\frac12\int w/\rho^2}`. A test has all methods, last steps and both directions. In the second
+tier there is one for each schedule and w, the predictions in turn, and for each prediction under the built-in ones.
 """
 
 import math
