@@ -13,6 +13,8 @@ from solvers import (
     SRA3,
     EulerMaruyama,
     LeimkuhlerMatthews,
+    Pole,
+    PoleError,
     ShARK,
     SiTHeun,
     StochasticHeun,
@@ -108,3 +110,27 @@ def test_where_there_is_no_drift_the_noise_is_that_of_a_linear_g(w):
     for method in (SRA1(), SRA3(), ShARK()):
         found = _variance(sde, np.array([0.7, 0.4]), method)
         assert abs(found - 0.3 * (g0 * g0 + g0 * g1 + g1 * g1) / 3) < 1e-14
+
+
+def test_first_step_of_leimkuhler_matthews():
+    """Half of a normal drawn for it and half of its own increment: without drift the variance is g²|h|/2."""
+    sde = SDE(lambda time, x: 0.0 * x, lambda time: 3.0)
+    assert abs(_variance(sde, np.array([0.7, 0.4]), LeimkuhlerMatthews()) - 9.0 * 0.3 / 2) < 1e-14
+
+
+def test_step_of_sit_heun():
+    """Both slopes see all of the noise: with f = −x its factor is that of Heun's step, (1 − h + h²/2)."""
+    sde, h = SDE(lambda time, x: -x, lambda time: 1.0 + time), 0.3
+    variance = (1 + 0.4) ** 2 * h * (1 - h + h * h / 2) ** 2
+    assert abs(_variance(sde, np.array([0.4, 0.4 + h]), SiTHeun()) - variance) < 1e-14
+
+
+@pytest.mark.parametrize("method", [SRA1(), ShARK()], ids=lambda method: type(method).__name__)
+def test_a_pole_of_the_noise_alone(method):
+    """Who asks for the noise at the end of a step is refused where it is infinite, not where only the drift is."""
+    pole, x, rng = Pole(0.0, "made so"), np.ones(2), np.random.default_rng(0)
+    infinite = SDE(lambda time, x: -x, lambda time: 1.0 / time if time else math.inf, poles=(pole,))
+    with pytest.raises(PoleError, match=r"a pole at time 0\.0 \(made so\)"):
+        solve(infinite, x, [1.0, 0.5, 0.0], method, rng=rng)
+    finite = SDE(lambda time, x: -x / time, lambda time: 1.0, poles=(pole,))
+    assert np.isfinite(solve(finite, x, [1.0, 0.5, 0.0], method, rng=rng).x).all()
