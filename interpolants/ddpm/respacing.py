@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,8 @@ def spaced(steps: Steps, count: int) -> NDArray[np.int64]:
     a sequence       these indices
     ===============  ==============================================================================================
 
-    A half is rounded to even. The published code adds up floating-point strides, so it may round a half either way.
+    As in the published code the strides are added up in double precision before they are rounded, so that a half goes
+    the way its sum was rounded: where networks were evaluated with these timesteps, they are the same ones here.
 
     Args:
         steps: one of these.
@@ -59,7 +59,8 @@ def _in_sections(wanted: list[int], count: int) -> NDArray[np.int64]:
         if not 1 <= number <= length:
             expected = f"from 1 to {length} steps of the {length} timesteps of a section"
             raise ValueError(explain(expected, repr(number), f"the chain has {count} timesteps: keep fewer of them"))
-        kept += [start + round(Fraction(j * (length - 1), max(number - 1, 1))) for j in range(number)]
+        stride = (length - 1) / max(number - 1, 1)
+        kept += [start + round(place) for place in accumulate(repeat(stride, number - 1), initial=0.0)]
     return np.array(kept, dtype=np.int64)
 
 

@@ -166,9 +166,13 @@ class ReverseChain:
         for index in range(first, -1, -1):
             data, log_variance = self.predict(index, x)
             keep, gain = (entry(part, index, x) for part in self._mean)
-            x = keep * x + gain * data
+            moved = keep * x + gain * data
             if noise is not None and index > 0:
-                x = x + self.eta * _exp(0.5 * log_variance) * noise(index + 1.0, float(index))
+                moved = moved + self.eta * _exp(0.5 * log_variance) * noise(index + 1.0, float(index))
+            if moved.dtype != x.dtype:
+                remedy = "cast inside the model, or give x the dtype in which it computes"
+                raise TypeError(explain(f"a model that answers in {x.dtype}, as x is", f"{moved.dtype}", remedy))
+            x = moved
             yield Reversed(index, x, data)
 
     def sample(self, x: Array, rng: Any = None) -> Solution:

@@ -1,0 +1,53 @@
+"""Discrete diffusion at 60 digits, by the formulas of its papers; and noise that is known in advance."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+from mpmath import mpf
+
+
+def products(betas):
+    """Return ᾱ of the indices −1, 0, …, T − 1 as products of 1 − β; call it where 60 digits are on."""
+    found = [mpf(1)]
+    for beta in betas:
+        found.append(found[-1] * (1 - mpf(beta)))
+    return found
+
+
+def posterior(signal, beta, index):
+    """Return the factors of x_t and x_0, and the variance, of q(x_{t−1}|x_t, x_0), from Bayes' rule on two normals.
+
+    Precisions add: that of x_t given x_{t−1}, and that of x_{t−1} given x_0.
+    """
+    beta = mpf(beta)
+    if index == 0:
+        return mpf(0), mpf(1), mpf(0)
+    step, before = (1 - beta) / beta, 1 / (1 - signal[index])
+    variance = 1 / (step + before)
+    return variance * mpmath.sqrt(1 - beta) / beta, variance * mpmath.sqrt(signal[index]) * before, variance
+
+
+def ddim(signal, index, eta):
+    """Return the factors of x_t, x_0 and ξ of Song et al. (2021), eq. 12, with σ_t(η) of eq. 16."""
+    now, before = signal[index + 1], signal[index]
+    spread = mpf(eta) * mpmath.sqrt((1 - before) / (1 - now)) * mpmath.sqrt(1 - now / before)
+    towards = mpmath.sqrt(1 - before - spread**2) / mpmath.sqrt(1 - now)
+    return towards, mpmath.sqrt(before) - towards * mpmath.sqrt(now), spread
+
+
+class Known:
+    """Noise that is written down: ``rows[index]`` is drawn in the step that begins at an index; else zero."""
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.drawn = []
+
+    def increments(self, x):
+        def noise(t0, t1):
+            index = round(t0) - 1
+            self.drawn.append((index, t0 - t1))
+            row = self.rows[index] if index in self.rows else np.zeros(x.shape)
+            return type(x)(row) if not isinstance(x, np.ndarray) else np.asarray(row, dtype=x.dtype)
+
+        return noise
