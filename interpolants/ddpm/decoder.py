@@ -62,8 +62,15 @@ def discretised_log_likelihood(x: Array, mean: Array, log_variance: Any, levels:
     tail = special.erfcx((far - w) / _ROOT) - library.exp(-2.0 * far * w) * special.erfcx((far + w) / _ROOT)
     outside = library.log(0.5 * tail) - 0.5 * (far - w) ** 2
     between = library.where(a <= w, inside, outside)
-    first, last = special.log_ndtr(centre + w), special.log_ndtr(w - centre)
+    first, last = (_log_below(z, library, special) for z in (w + centre, w - centre))
     return library.where(x < half - 1.0, first, library.where(x > 1.0 - half, last, between))
+
+
+def _log_below(z: Array, library: Any, special: Any) -> Array:
+    """Return log Φ(z), in two forms as above: the gradient of torch's own is wrong in the tail in single precision."""
+    low, high = library.where(z < 0.0, z, 0.0 * z), library.where(z < 0.0, 0.0 * z, z)
+    below = library.log(0.5 * special.erfcx(-low / _ROOT)) - 0.5 * low**2
+    return library.where(z < 0.0, below, library.log1p(-0.5 * special.erfc(high / _ROOT)))
 
 
 def _special(x: Array) -> Any:

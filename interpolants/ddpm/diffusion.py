@@ -103,7 +103,7 @@ class DiscreteDiffusion:
 
     @cached_property
     def schedule(self) -> Discrete:
-        """The schedule in continuous time that passes through all T steps: the one given, or an interpolation."""
+        """The schedule in continuous time that passes through all T steps, as given or interpolated."""
         return self._source if isinstance(self._source, Discrete) else Discrete.from_betas(self._source)
 
     @property
@@ -190,7 +190,7 @@ class DiscreteDiffusion:
         """Return what a prediction has of data and noise, from its formula with numbers in the place of symbols."""
         levels = _Levels(self)
         a, b = expect_prediction(prediction, "prediction").row(SimpleNamespace(expressions=levels))  # type: ignore[arg-type]
-        return tuple(np.broadcast_to(np.asarray(part, dtype=np.float64), len(self)) for part in (a, b))  # type: ignore[return-value]
+        return tuple(np.zeros(len(self)) + np.asarray(part, dtype=np.float64) for part in (a, b))  # type: ignore[return-value]
 
     def network_timesteps(self, index: Any, x: Array) -> Array:
         """Return what the network is called with for samples ``x`` at an index: whole numbers of shape (B,)."""

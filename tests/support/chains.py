@@ -47,7 +47,36 @@ class Known:
         def noise(t0, t1):
             index = round(t0) - 1
             self.drawn.append((index, t0 - t1))
-            row = self.rows[index] if index in self.rows else np.zeros(x.shape)
-            return type(x)(row) if not isinstance(x, np.ndarray) else np.asarray(row, dtype=x.dtype)
+            return np.asarray(self.rows.get(index, np.zeros(x.shape)), dtype=x.dtype)
 
         return noise
+
+
+def gaussian_model(chain, mean, variance, learned):
+    """Return the noise prediction that is exact for data from N(m, c), and v for the exact variance of each step.
+
+    x_{i−1} given x_i is normal with variance β̃ + g²Var(x_data|x_i), g the factor of the data in the posterior mean.
+    """
+
+    def model(timesteps, x):
+        index = np.searchsorted(chain.timesteps, np.asarray(timesteps)[0])
+        signal = products(chain.betas[: index + 1])
+        alpha, sigma2 = mpmath.sqrt(signal[-1]), 1 - signal[-1]
+        total = signal[-1] * variance + sigma2
+        slope, centre = float(mpmath.sqrt(sigma2) / total), float(alpha * mean)
+        guess = slope * (x - centre)
+        if not learned:
+            return guess
+        wanted = float(mpmath.log(exact_variance(chain.betas, index, variance)))
+        low, high = (float(chain.log_variances[name][index]) for name in ("small", "large"))
+        return np.concatenate([guess, np.full_like(x, 2 * (wanted - low) / (high - low) - 1)], axis=1)
+
+    return model
+
+
+def exact_variance(betas, index, variance):
+    """Return the variance of x_{i−1} given x_i under data of variance c."""
+    signal = products(betas[: index + 1])
+    _, gain, small = posterior(signal, betas[index], index)
+    sigma2 = 1 - signal[-1]
+    return small + gain**2 * variance * sigma2 / (signal[-1] * variance + sigma2)
