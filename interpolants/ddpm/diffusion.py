@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpolants.combination import expect_model
+from interpolants.ddpm.network import Network, filled, first_half, one_index, place
 from interpolants.ddpm.rates import Floats, entry, merged, rates, rates_of, running_sums
 from interpolants.ddpm.respacing import Steps, spaced
 from interpolants.prediction import Data, Noise, Prediction, expect_prediction
@@ -19,10 +20,7 @@ from interpolants.schedules.discrete import Discrete
 from solvers.arrays import Array, is_torch, namespace
 from solvers.errors import explain
 
-__all__ = ["DiscreteDiffusion", "Network", "expect_chain", "first_half"]
-
-Network = Callable[[Any, Array], Array]
-"""``model(timesteps, x)``: whole numbers of shape (B,) and x_t of shape (B, …) → prediction."""
+__all__ = ["DiscreteDiffusion", "expect_chain"]
 
 
 class DiscreteDiffusion:
@@ -75,6 +73,10 @@ class DiscreteDiffusion:
         levels = np.exp(0.5 * sums), np.sqrt(-np.expm1(sums))
         self.alpha, self.sigma = levels[0][1:], levels[1][1:]
         self._before = levels[0][:-1], levels[1][:-1]
+        self._large = self._small = np.log(betas)
+        if len(betas) > 1:
+            rest = self._large[1:] + 2.0 * np.log(self._before[1][1:] / self.sigma[1:])
+            self._small = np.append(rest[:1], rest)
 
     def __len__(self) -> int:
         return len(self.betas)
@@ -135,7 +137,7 @@ class DiscreteDiffusion:
         gain = alpha_s * fresh / (1.0 + ratio) + self.alpha * shrunk * (eta * eta * fresh) / (1.0 + shrink)
         return shrunk * shrink, gain
 
-    @cached_property
+    @property
     def log_variances(self) -> dict[str, Floats]:
         r"""The logarithms of the posterior's variance and of the noising step's, each of shape (K,).
 
@@ -148,12 +150,7 @@ class DiscreteDiffusion:
         References: Ho, Jain & Abbeel (2020), arXiv 2006.11239, eq. 7 and §3.2; Nichol & Dhariwal (2021), arXiv
         2102.09672, §3.1.
         """
-        large = np.log(self.betas)
-        small = large[:1]
-        if len(self) > 1:
-            rest = large[1:] + 2.0 * np.log(self._before[1][1:] / self.sigma[1:])
-            small = np.append(rest[:1], rest)
-        return {"small": small, "large": large}
+        return {"small": self._small, "large": self._large}
 
     def posterior(self, index: Any, x_data: Array, x: Array) -> tuple[Array, Any]:
         r"""Return mean and variance of :math:`q(x_{i-1}|x_i, x_{\mathrm{data}})`; at index 0 that is the data itself.
@@ -194,11 +191,9 @@ class DiscreteDiffusion:
 
     def network_timesteps(self, index: Any, x: Array) -> Array:
         """Return what the network is called with for samples ``x`` at an index: whole numbers of shape (B,)."""
-        library = namespace(x)
-        place = {"device": x.device} if is_torch(x) else {}
         if isinstance(index, (int, np.integer)):
-            return library.full((x.shape[0],), int(self.timesteps[index]), **place)
-        return library.asarray(self.timesteps, **place)[index]
+            return filled(int(self.timesteps[index]), x)
+        return namespace(x).asarray(self.timesteps, **place(x))[index]
 
     def model_of_time(self, model: Network, *, fractional: bool = False) -> Callable[[Any, Array], Array]:
         r"""Return ``model(time, x)`` for the problems of continuous time: the network at the index :math:`Tt - 1`.
@@ -228,7 +223,7 @@ class DiscreteDiffusion:
         def of_time(time: Any, x: Array) -> Array:
             index = time * count - 1.0
             if isinstance(index, float):
-                index = _one_index(index, count, x, fractional)
+                index = one_index(index, count, x, fractional)
             elif not fractional:
                 index = (index + 0.5).long() if is_torch(index) else (index + 0.5).astype(int)
             return first_half(model(index, x), x)
@@ -256,31 +251,3 @@ def expect_chain(value: object) -> DiscreteDiffusion:
         remedy = "pass DiscreteDiffusion(betas), or DiscreteDiffusion(DDPMLinear())"
         raise TypeError(explain("a DiscreteDiffusion", type(value).__name__, remedy))
     return value
-
-
-def first_half(output: Array, x: Array) -> Array:
-    """Return the prediction of a network, the first half of the channels where it has twice those of x."""
-    if output.shape == x.shape:
-        return output
-    if x.ndim > 1 and tuple(output.shape) == (x.shape[0], 2 * x.shape[1], *x.shape[2:]):
-        return output[:, : x.shape[1]]
-    wanted = f"a prediction of shape {tuple(x.shape)}, or with twice the channels on axis 1"
-    raise ValueError(explain(wanted, f"{tuple(output.shape)}", "return a prediction of the shape of x"))
-
-
-def _one_index(index: float, count: int, x: Array, fractional: bool) -> Array:
-    """Return the index of one time for every sample, whole unless fractions are allowed."""
-    nearest = round(index)
-    whole = abs(index - nearest) < 1e-9 * count
-    if not fractional and not (whole and 0 <= nearest < count):
-        remedy = "solve on the chain's times with a method that evaluates there, or pass fractional=True"
-        raise ValueError(explain(f"a time (i + 1)/{count} of a timestep", f"{(index + 1.0) / count!r}", remedy))
-    place = {"device": x.device} if is_torch(x) else {}
-    if fractional:
-        return namespace(x).full((x.shape[0],), float(nearest) if whole else index, dtype=_real(x), **place)
-    return namespace(x).full((x.shape[0],), nearest, **place)
-
-
-def _real(x: Array) -> Any:
-    """Return the dtype of fractional timesteps: that of x, but single precision for half."""
-    return x.dtype if x.dtype.itemsize >= 4 else namespace(x).float32

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from interpolants.combination import expect_model
-from interpolants.ddpm.diffusion import DiscreteDiffusion, Network, expect_chain, first_half
+from interpolants.ddpm.diffusion import DiscreteDiffusion, expect_chain
+from interpolants.ddpm.network import Network, first_half
 from interpolants.ddpm.rates import Floats, entry
 from interpolants.prediction import Data, Noise, Prediction
 from solvers import Ancestral, NonFiniteError, Solution

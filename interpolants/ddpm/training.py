@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from interpolants.combination import expect_model
 from interpolants.ddpm.bound import mean_of_sample, term
-from interpolants.ddpm.diffusion import DiscreteDiffusion, Network, expect_chain, first_half
+from interpolants.ddpm.diffusion import DiscreteDiffusion, expect_chain
+from interpolants.ddpm.network import Network, first_half
 from interpolants.ddpm.rates import entry
 from interpolants.ddpm.reverse import ReverseChain
 from interpolants.prediction import Noise, Prediction

@@ -88,12 +88,16 @@ def test_the_same_states(steps):
 
 
 def test_respaced_twice():
-    """A chain of a chain keeps the network's own numbers, and the states."""
+    """A chain of a chain keeps the network's own numbers, and the states; nothing computed before is kept."""
     whole = DiscreteDiffusion(DDPMLinear())
+    used = whole.log_variances["large"], whole.backward(), whole.schedule
+    assert len(used) == 3
     twice, once = whole.respaced(250).respaced([0, 100, 249]), whole.respaced([0, 401, 999])
     assert twice.timesteps.tolist() == once.timesteps.tolist() == [0, 401, 999]
     assert np.abs(twice.betas / once.betas - 1).max() < 1e-15
     assert twice.schedule is whole.schedule
+    assert np.abs(twice.log_variances["large"] - np.log(once.betas)).max() < 1e-14
+    assert twice.backward()[0].shape == (3,)
 
 
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mpmath import mpf
 
-from interpolants import DiscreteDiffusion, Noise, ReverseChain, VPrediction, zero_terminal_snr
+from interpolants import DiscreteDiffusion, Noise, ReverseChain, VPrediction, training_losses, zero_terminal_snr
 from interpolants.schedules import DDPMLinear
 from solvers import NonFiniteError
 from tests.support.chains import Known, ddim, network, posterior, products
@@ -98,6 +98,19 @@ def test_three_libraries():
             assert np.abs(np.asarray(other) - first).max() < 1e-4
     key = jax.random.key(0)
     assert (chain.sample(jnp.asarray(x), key).x == chain.sample(jnp.asarray(x), key).x).all()
+
+
+@pytest.mark.parametrize("variance", ["small", "large", "learned"])
+def test_no_step_looks_at_a_number(variance):
+    """Torch's meta device, whose tensors have no numbers, carries the chain and the loss, which then wait for none."""
+    x = torch.empty(2, 3, 4, 4, device="meta")
+    noise = type("Noise", (), {"increments": lambda self, x: lambda t0, t1: torch.empty_like(x)})()
+    model = lambda timesteps, state: torch.cat([network(timesteps, state), state], 1)  # noqa: E731
+    last = list(ReverseChain(WHOLE.respaced(3), model, variance=variance, clip=1.0).steps(x, noise))[-1]
+    assert (last.x.device, last.x.shape, last.x.dtype) == (x.device, x.shape, x.dtype)
+    index = torch.empty(2, dtype=torch.int64, device="meta")
+    losses = training_losses(WHOLE, model, x, index, torch.empty_like(x))
+    assert (losses.loss.device, losses.loss.shape) == (x.device, (2,))
 
 
 def test_no_signal_at_the_start():
