@@ -59,8 +59,8 @@ class DiscreteDiffusion:
     """
 
     def __init__(self, betas: Any) -> None:
-        self._source = betas
         values = rates_of(betas) if isinstance(betas, Discrete) else rates(betas)
+        self._source = betas if isinstance(betas, Discrete) else np.asarray(betas).copy()
         self.num_train_timesteps = len(values)
         self.timesteps: NDArray[np.int64] = np.arange(len(values))
         self._tabulate(values)

@@ -91,3 +91,13 @@ def test_model_of_time():
             of_time(time, x)
     with pytest.raises(ValueError, match=PARTS):
         WHOLE.model_of_time(lambda timesteps, x: x[:, :1])(0.7, x)
+
+
+def test_an_array_of_rates_has_a_schedule():
+    """Rates given as numbers are interpolated in continuous time, as they were when they were given."""
+    betas = np.linspace(1e-4, 0.02, 1000)
+    chain = DiscreteDiffusion(betas)
+    betas[:] = 0.5
+    assert chain.schedule.num_train_timesteps == 1000
+    assert np.abs(chain.schedule.alpha(chain.times[:-1]) / chain.alpha[::-1] - 1).max() < 1e-12
+    assert chain.respaced(10).schedule.num_train_timesteps == 1000
