@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the same names as in _LATER
     from interpolants.bounds import Bound, kl_bound
     from interpolants.constants import error_constant
     from interpolants.coupling import couple
+    from interpolants.ddpm import DiscreteDiffusion, ReverseChain, training_losses, vlb_terms
     from interpolants.equivalence import transfer, transfer_diffusion
     from interpolants.grids import cosine_optimal, optimal_grid
     from interpolants.laws import Law, sampler_law
@@ -59,6 +60,7 @@ _LATER = {
     "bounds": ("Bound", "kl_bound"),
     "constants": ("error_constant",),
     "coupling": ("couple",),
+    "ddpm": ("DiscreteDiffusion", "ReverseChain", "training_losses", "vlb_terms"),
     "equivalence": ("transfer", "transfer_diffusion"),
     "grids": ("cosine_optimal", "optimal_grid"),
     "laws": ("Law", "sampler_law"),
@@ -91,6 +93,7 @@ __all__ = [
     "Bound",
     "Coefficients",
     "Data",
+    "DiscreteDiffusion",
     "Empirical",
     "Estimate",
     "Gaussian",
@@ -103,6 +106,7 @@ __all__ = [
     "Path",
     "Prediction",
     "Product",
+    "ReverseChain",
     "Schedule",
     "Score",
     "TwoSided",
@@ -140,9 +144,11 @@ __all__ = [
     "time_shift",
     "times",
     "timestep_strides",
+    "training_losses",
     "transfer",
     "transfer_diffusion",
     "transport_cost",
+    "vlb_terms",
     "wasserstein2",
     "weights",
     "zero_terminal_snr",
