@@ -24,6 +24,7 @@ from solvers.exponential import (
     EDMHeun,
     ExponentialEulerMaruyama,
     Preconditioned,
+    SDEDPMSolverPP,
     UniPC,
 )
 from solvers.grid import equidistributed, power, uniform
@@ -43,6 +44,7 @@ __all__ = [
     "RES",
     "RK4",
     "SDE",
+    "SDEDPMSolverPP",
     "SSPRK3",
     "AdamsBashforth",
     "Adaptive",

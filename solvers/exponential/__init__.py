@@ -9,6 +9,7 @@ from solvers.exponential.edm_heun import EDMHeun
 from solvers.exponential.exponential_euler_maruyama import ExponentialEulerMaruyama
 from solvers.exponential.preconditioned import Preconditioned
 from solvers.exponential.res import RES
+from solvers.exponential.sde_dpm_solver_pp import SDEDPMSolverPP
 from solvers.exponential.unipc import UniPC
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "EDMHeun",
     "ExponentialEulerMaruyama",
     "Preconditioned",
+    "SDEDPMSolverPP",
     "UniPC",
 ]

@@ -44,6 +44,11 @@ def distance(start: Place, end: Place) -> float:
     return end.half_log_snr - start.half_log_snr
 
 
+def elapsed(problem: Denoising, start: Place, end: Place) -> float:
+    """Return the clock Θ of the noise over a step; 0 for one to σ = 0, where nobody asks for it."""
+    return problem.clock(start.time, end.time) if end.sigma else 0.0
+
+
 def without_signal(start: Place, end: Place) -> bool:
     """Whether a step begins or ends at α = 0, where λ = −∞."""
     return start.alpha == 0.0 or end.alpha == 0.0
