@@ -38,7 +38,6 @@ class Remembering(Planned, ABC):
     __slots__ = ()
 
     order: int
-    variant: Variant
     form: ClassVar[Form]
     orders: ClassVar[tuple[int, ...]] = (1, 2, 3)
     refined: ClassVar[bool] = False
@@ -51,6 +50,11 @@ class Remembering(Planned, ABC):
         if self.variant not in ("multistep", "singlestep"):
             wanted = 'variant: "multistep" or "singlestep"'
             raise ValueError(explain(wanted, repr(self.variant), 'pass variant="multistep"'))
+
+    @property
+    def variant(self) -> Variant:
+        """Multistep or singlestep; multistep where there is no choice."""
+        return "multistep"
 
     @property
     def evaluations(self) -> int:
