@@ -1,0 +1,276 @@
+"""Orders of the stochastic exponential methods: exact moments, forced problems without noise, refined paths."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from solver_methods import ADAMS, name
+
+from interpolants import GVP, VP, Gaussian, GaussianMixture, Linear, Path, denoising, diffusion, sampler_law
+from solvers import (
+    Denoising,
+    DPMSolverPP,
+    EDMStochastic,
+    ExponentialEulerMaruyama,
+    SASolver,
+    SDEDPMSolverPP,
+    UniPC,
+    solve,
+    uniform,
+)
+from tests.support.fields import slope
+
+START, STOP = 0.8, 0.2
+VARIANCES = np.array([0.2, 1.0, 3.0])
+MIXTURE = GaussianMixture([0.4, 0.6], [[-1.0], [1.2]], [0.6, 0.8])
+SCHEDULES = {"linear": Linear(), "gvp": GVP(), "vp": VP()}
+NOISES = {"half-kl": 0.5 * diffusion.KL(), "kl": diffusion.KL(), "sigma": diffusion.Sigma()}
+
+
+def exact_moments(schedule, w):
+    """Return the variances at STOP and the covariances with START: OU in the clock ∫ w/ρ²."""
+    spreads = [np.hypot(schedule.alpha(time) * np.sqrt(VARIANCES), schedule.sigma(time)) for time in (START, STOP)]
+    rate = w.of(schedule)
+    clock = [
+        quad(lambda u, c=c: rate(u) / (schedule.alpha(u) ** 2 * c + schedule.sigma(u) ** 2), STOP, START)[0]
+        for c in VARIANCES
+    ]
+    return spreads[1] ** 2, spreads[0] * spreads[1] * np.exp(-0.5 * np.array(clock))
+
+
+def moment_errors(method, schedule, w, counts):
+    """Return the errors of the variances, and of the covariances with the start, over grids."""
+    path, exact = Path(schedule, Gaussian([0.7, -0.2, 0.4], VARIANCES)), exact_moments(schedule, w)
+    zero = diffusion.Zero() if isinstance(method, EDMStochastic) else w
+    laws = [sampler_law(path, method, uniform(n, START, STOP), zero) for n in counts]
+    found = [(np.diag(law.cov), np.diag(law.cross)) for law in laws]
+    return [[float(np.abs(law[k] - exact[k]).max()) for law in found] for k in (0, 1)]
+
+
+WEAK = [ExponentialEulerMaruyama(), *ADAMS, SASolver(1, 0), SASolver(3, 0)]
+
+
+@pytest.mark.parametrize(("schedule", "w"), [("linear", "half-kl"), ("gvp", "sigma"), ("vp", "kl")])
+@pytest.mark.parametrize("method", WEAK, ids=name)
+def test_weak_order_of_exact_moments(method, schedule, w):
+    """Over four halvings the variances, for three variances of the data at once, converge with the weak order."""
+    counts = [160 * 2**k for k in range(5)]
+    variance, cross = moment_errors(method, SCHEDULES[schedule], NOISES[w], counts)
+    stated = getattr(method, "weak_order")
+    assert abs(slope(counts, variance) - stated) < 0.1, variance
+    # With wKL the data prediction is a martingale of the exact process, and the covariances are exact.
+    assert max(cross) < 1e-12 if w == "kl" else slope(counts, cross) > stated - 0.1, cross
+
+
+def forced(schedule, w, prediction):
+    """Return a problem whose x̂ depends on time alone, through λ."""
+    made = denoising(schedule, lambda time, x: x, w=w)
+    data = lambda time, x: np.full_like(x, prediction(0.5 * schedule.log_snr(time)))  # noqa: E731
+    return Denoising(**(vars(made) | {"data": data}))
+
+
+class Silent:
+    """Noise that is zero."""
+
+    def increments(self, x):
+        return lambda t0, t1: np.zeros_like(x)
+
+
+def forced_end(schedule, w, prediction, x):
+    """Return C x + α∫(1 + η)e^(−…) x̂ by quadrature of the kernel −d/du [e^(−(λ_s − u)) e^(−Θ(u, s)/2)]."""
+    rate, first, last = w.of(schedule), *(0.5 * schedule.log_snr(time) for time in (START, STOP))
+    share = lambda time: rate(time) / (2.0 * schedule.quantity("kappa")(time))  # noqa: E731
+    clock = lambda time: quad(lambda u: rate(u) / schedule.sigma(u) ** 2, STOP, time, epsabs=1e-13)[0]  # noqa: E731
+
+    def kernel(u):
+        time = float(schedule.time_of_log_snr(2.0 * u))
+        return (1.0 + share(time)) * math.exp(u - last - 0.5 * clock(time)) * prediction(u)
+
+    gathered = quad(kernel, first, last, epsabs=1e-12, epsrel=1e-12, limit=200)[0]
+    kept = schedule.sigma(STOP) / schedule.sigma(START) * math.exp(-0.5 * clock(START))
+    return kept * x + schedule.alpha(STOP) * gathered
+
+
+def forced_slope(method, schedule, w, prediction=lambda u: math.sin(3.0 * u + 0.4)):
+    made, exact = forced(schedule, w, prediction), forced_end(schedule, w, prediction, 0.3)
+    counts = [40 * 2**k for k in range(5)]
+    x = np.array([0.3])
+    ends = [solve(made, x, uniform(n, START, STOP), method, rng=Silent()).x[0] for n in counts]
+    errors = [abs(end - exact) for end in ends]
+    return slope(counts, errors), errors
+
+
+DETERMINISTIC = [*ADAMS, SASolver(1, 3), SASolver(3, 2)]
+
+
+@pytest.mark.parametrize("method", DETERMINISTIC, ids=name)
+def test_deterministic_order_of_a_forced_problem(method):
+    """With x̂ a function of time, a multiple of wKL and no noise, the error falls with the deterministic order."""
+    found, errors = forced_slope(method, SCHEDULES["gvp"], NOISES["half-kl"])
+    assert abs(found - method.deterministic_order) < 0.15, (found, errors)
+
+
+@pytest.mark.parametrize("method", [SDEDPMSolverPP(2), SDEDPMSolverPP(3), SASolver(3, 4)], ids=name)
+def test_another_w_leaves_second_order(method):
+    """With w = σ the share w/wKL changes within a step, and the deterministic order is 2."""
+    found, errors = forced_slope(method, SCHEDULES["linear"], 4.0 * NOISES["sigma"])
+    assert abs(found - 2.0) < 0.15, (found, errors)
+
+
+def test_without_noise_it_is_the_deterministic_method():
+    """With w = 0 the states are those of DPMSolverPP and UniPC, from α = 0 to σ = 0, to the last bit."""
+    path, x = Path(Linear(), MIXTURE), np.linspace(-2.0, 2.0, 5)[:, None]
+    made = denoising(path.schedule, path.velocity)
+    for order in (1, 2, 3):
+        expected = solve(made, x, uniform(9), DPMSolverPP(order)).x
+        found = solve(made, x, uniform(9), SDEDPMSolverPP(order), rng=np.random.default_rng(0)).x
+        np.testing.assert_array_equal(found, expected)
+    for order in (2, 3, 4):
+        expected = solve(made, x, uniform(9), UniPC(order)).x
+        found = solve(made, x, uniform(9), SASolver(order - 1, order), rng=np.random.default_rng(0)).x
+        np.testing.assert_array_equal(found, expected)
+
+
+def published(made, ts, x, normals, order, eta, past):
+    """Follow the published formulas of the multistep sampler from the second step on, written out by hand."""
+    lam = [0.5 * made.log_snr(t) for t in ts]
+    for k in range(len(past), len(ts) - 1):
+        past = [made.data(ts[k], x), *past]
+        h, z = lam[k + 1] - lam[k], (1.0 + eta) * (lam[k + 1] - lam[k])
+        decay, alpha = math.exp(-z), made.alpha(ts[k + 1])
+        x = made.sigma(ts[k + 1]) / made.sigma(ts[k]) * math.exp(-eta * h) * x + alpha * (1.0 - decay) * past[0]
+        r0 = (lam[k] - lam[k - 1]) / h
+        d10 = (past[0] - past[1]) / r0
+        if order == 2:
+            x = x + 0.5 * alpha * (1.0 - decay) * d10
+        else:
+            r1 = (lam[k - 1] - lam[k - 2]) / h
+            d11 = (past[1] - past[2]) / r1
+            d1, d2 = d10 + r0 / (r0 + r1) * (d10 - d11), 2.0 * (d10 - d11) / (r0 + r1)
+            x = x + alpha * (1.0 - (1.0 - decay) / z) * d1
+            x = x + alpha * (0.5 - (1.0 - (1.0 - decay) / z) / z) * d2
+        x = x + made.sigma(ts[k + 1]) * math.sqrt(1.0 - math.exp(-2.0 * eta * h)) * normals[k]
+    return x
+
+
+class Given:
+    """Increments with given normals."""
+
+    def __init__(self, normals):
+        self.normals = normals
+
+    def increments(self, x):
+        left = iter(self.normals)
+        return lambda t0, t1: next(left) * math.sqrt(abs(t1 - t0))
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_steps_are_the_published_ones(order, eta):
+    """After its start the solver follows the formulas of the paper with 2M's half and 3M's whole second difference."""
+    path, rng = Path(GVP(), MIXTURE), np.random.default_rng(3)
+    made = denoising(path.schedule, path.velocity, w=eta * diffusion.KL())
+    ts, normals = uniform(7, 0.9, 0.1).tolist(), rng.standard_normal((7, 4, 1))
+    x, count = rng.standard_normal((4, 1)), order - 1
+    states = solve(made, x, ts, SDEDPMSolverPP(order), rng=Given(normals), save=True).xs
+    # The start is the solver's own: the first order - 1 steps and what they saw at their starts.
+    past = [made.data(ts[k], states[k]) for k in reversed(range(count))]
+    if order == 3:  # the second step has the middle of the first for its oldest point
+        states = states.copy()
+    np.testing.assert_allclose(published(made, ts, states[count], normals, order, eta, past), states[-1], rtol=1e-12)
+
+
+def test_from_no_signal_to_no_noise():
+    """From α = 0, where Θ = ∞, the start is forgotten; to σ = 0 the end is x̂ of the last time, without noise."""
+    seen = []
+
+    def data(time, x):
+        seen.append(0.3 * x - 0.2)
+        return seen[-1]
+
+    made = Denoising(**(vars(denoising(Linear(), lambda time, x: x, w=diffusion.KL())) | {"data": data}))
+    for method in ADAMS:
+        ends = []
+        for start in (1.0, 5.0):
+            made_blind = Denoising(
+                **(vars(made) | {"data": lambda time, x: data(time, x) if time < 1.0 else np.ones_like(x)})
+            )
+            noise = np.random.default_rng(0)
+            ends.append(solve(made_blind, np.full(2, start), uniform(5), method, rng=noise).x)
+            np.testing.assert_allclose(ends[-1], seen[-1], rtol=1e-14)
+        np.testing.assert_array_equal(*ends)
+
+
+class Path3:
+    """Three-point normals at every step, all their combinations in the rows of a batch."""
+
+    POINTS, WEIGHTS = np.array([-math.sqrt(3.0), 0.0, math.sqrt(3.0)]), np.array([1.0, 4.0, 1.0]) / 6.0
+
+    def __init__(self, n, starts):
+        codes = np.arange(3**n)
+        self.digits = [(codes // 3**k) % 3 for k in range(n)]
+        self.starts = starts
+        self.probability = np.prod([self.WEIGHTS[digit] for digit in self.digits], axis=0)
+
+    def increments(self, x):
+        left = iter(self.digits)
+        return lambda t0, t1: np.repeat(self.POINTS[next(left)], self.starts)[:, None] * math.sqrt(abs(t1 - t0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method", [SDEDPMSolverPP(1), SDEDPMSolverPP(2), SDEDPMSolverPP(3), SASolver(2, 3)], ids=name
+)
+def test_weak_order_on_a_mixture(method):
+    """Where x̂ bends, expectations over all paths of three-point noise converge with the weak order, or faster.
+
+    The three-point normal has five moments of the normal, which keeps weak order 2; the expectation is a finite sum.
+    """
+    start, stop = 0.55, 0.45
+    path = Path(GVP(), MIXTURE)
+    made = denoising(path.schedule, path.velocity, w=diffusion.KL())
+    nodes, weights = np.polynomial.hermite_e.hermegauss(16)
+    weights = weights / weights.sum()
+
+    def marginal(time):
+        alpha, sigma = path.schedule.alpha(time), path.schedule.sigma(time)
+        spreads = np.sqrt(alpha**2 * np.array([0.6, 0.8]) + sigma**2)
+        x = (alpha * np.array([-1.0, 1.2])[:, None] + spreads[:, None] * nodes).ravel()
+        return x, (np.array([0.4, 0.6])[:, None] * weights).ravel()
+
+    x, start_weights = marginal(start)
+    test = lambda x: np.cos(x - 0.3)  # noqa: E731
+    end, end_weights = marginal(stop)
+    exact, counts, errors = float(end_weights @ test(end)), [2, 3, 4, 6, 8], []
+    for n in counts:
+        noise = Path3(n, len(x))
+        states = np.tile(x, 3**n)[:, None]
+        found = solve(made, states, uniform(n, start, stop), method, rng=noise).x[:, 0]
+        total = np.repeat(noise.probability, len(x)) * np.tile(start_weights, 3**n)
+        errors.append(abs(float(total @ test(found)) - exact))
+    assert slope(counts, errors) > method.weak_order - 0.15, errors
+
+
+class Coarse:
+    """Sums of ``merge`` neighbouring increments of one fine path."""
+
+    def __init__(self, fine, merge):
+        self.sums = fine.reshape(len(fine) // merge, merge, *fine.shape[1:]).sum(1)
+
+    def increments(self, x):
+        left = iter(self.sums)
+        return lambda t0, t1: next(left)
+
+
+@pytest.mark.parametrize("method", [SDEDPMSolverPP(1), SDEDPMSolverPP(2), SDEDPMSolverPP(3), SASolver(2, 3)], ids=name)
+def test_strong_order_on_a_mixture(method):
+    """On one Wiener path, refined, solutions on neighbouring grids come together with the strong order."""
+    path, rng, finest = Path(Linear(), MIXTURE), np.random.default_rng(5), 512
+    made = denoising(path.schedule, path.velocity, w=diffusion.Sigma())
+    fine = rng.standard_normal((finest, 400, 1)) * math.sqrt((START - STOP) / finest)
+    x = path.sample(START, 400, rng)
+    counts = [finest // 2**k for k in range(6)]
+    ends = [solve(made, x, uniform(n, START, STOP), method, rng=Coarse(fine, finest // n)).x for n in counts]
+    errors = [float(np.sqrt(np.mean((a - b) ** 2))) for a, b in zip(ends, ends[1:])]
+    assert abs(slope(counts[1:], errors) - method.strong_order) < 0.1, errors
