@@ -31,8 +31,8 @@ class ExponentialEulerMaruyama(Planned):
     Rising times solve the forward SDE, :math:`dX = [v + \tfrac12 ws]dt + \sqrt w\,dW`, which has the same law of pairs
     (x_s, x_t). With :math:`\hat x` held, :math:`\varepsilon = (x - \alpha\hat x)/\sigma` obeys :math:`d\varepsilon =
     -\tfrac12\varepsilon\,d\Theta + dB_\Theta` in both directions, so the formula is the same, with Θ ≥ 0 from the
-    earlier time to the later. It cannot start at σ = 0; a step to α = 0 with Θ = ∞ returns :math:`\sigma_s\xi`. With wKL
-    this is the noising process :math:`dX = (\dot\alpha/\alpha)X\,dt + \sqrt w\,dW`, exactly and whatever :math:`\hat x`.
+    earlier time to the later. It cannot start at σ = 0; a step to α = 0 with Θ = ∞ returns :math:`\sigma_s\xi`. With
+    wKL this is the noising process :math:`dX = (\dot\alpha/\alpha)X\,dt + \sqrt w\,dW`, exactly, whatever x̂ is.
 
     The normal ξ is the Wiener increment of the step over :math:`\sqrt{|h|}`, so a refinable path of noise can be used.
 
