@@ -41,9 +41,9 @@ class Restart(Planned):
     split there.
 
     Noise leads from the exact marginal at low to that at high, so the law at a time has the error of the method alone,
-    contracted anew by each restart: the order is the method's if the steps of the way down become finer with the grid,
-    as they do by default. With the same normals, one for each restart, the path has it as well, which is the
-    ``strong_order``. The method brings its own noise and refuses a problem with a w.
+    contracted anew by each restart: the order is the method's, for expectations and, with the same normals, for paths,
+    if the steps of the way down become finer with the grid, as they do by default. With a number of ``steps`` their
+    error stays, and the order is 0. The method brings its own noise and refuses a problem with a w.
 
     Args:
         method: a deterministic method for :class:`Denoising` problems.
@@ -87,18 +87,18 @@ class Restart(Planned):
 
     @property
     def order(self) -> int:
-        """The order of the method inside."""
-        return self.method.order
+        """The order of the method inside; 0 where the steps of a way down do not follow the grid."""
+        return self.method.order if self.steps is None else 0
 
     @property
     def weak_order(self) -> int:
-        """The order of the method inside."""
-        return self.method.order
+        """The same."""
+        return self.order
 
     @property
     def strong_order(self) -> float:
-        """The order of the method inside."""
-        return float(self.method.order)
+        """The same: with the same normals, one for each restart."""
+        return float(self.order)
 
     @property
     def evaluations(self) -> int:
