@@ -1,11 +1,10 @@
 """Orders of the stochastic exponential methods: exact moments, forced problems without noise, refined paths."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
+from scipy.integrate import quad, solve_ivp
 from solver_methods import ADAMS, name
 
 from interpolants import GVP, Gaussian, GaussianMixture, Linear, Path, denoising, diffusion, sampler_law
@@ -22,6 +21,7 @@ from solvers import (
 from tests.support.fields import slope
 
 START, STOP = 0.8, 0.2
+EEM = ExponentialEulerMaruyama()
 VARIANCES = np.array([0.2, 1.0, 3.0])
 MIXTURE = GaussianMixture([0.4, 0.6], [[-1.0], [1.2]], [0.6, 0.8])
 NOISES = {"half-kl": 0.5 * diffusion.KL(), "kl": diffusion.KL(), "4-sigma": 4.0 * diffusion.Sigma()}
@@ -46,7 +46,7 @@ def moment_errors(method, schedule, w, counts):
     return [[float(np.abs(law[k] - exact[k]).max()) for law in found] for k in (0, 1)]
 
 
-WEAK = [ExponentialEulerMaruyama(), *ADAMS, SASolver(1, 0), SASolver(3, 0)]
+WEAK = [EEM, *ADAMS, SASolver(1, 0), SASolver(3, 0)]
 
 
 @pytest.mark.parametrize("method", WEAK, ids=name)
@@ -128,6 +128,35 @@ def test_another_w_leaves_second_order(method):
     """With w = 2 the share w/wKL changes within a step, and the deterministic order is 2."""
     found, errors = forced_slope(method, diffusion.Constant(2.0), 200)
     assert abs(found - 2.0) < 0.1, (found, errors)
+
+
+@pytest.mark.parametrize("method", [SDEDPMSolverPP(2), SDEDPMSolverPP(3), SASolver(2, 3)], ids=name)
+def test_deterministic_order_of_a_bent_problem(method):
+    """With x̂ = sin(log-SNR + x) and the noise left out, the drift v − ½ w s alone is solved with the same order."""
+    schedule, eta = Linear(), 1.0
+    made = denoising(schedule, lambda time, x: x, w=eta * diffusion.KL())
+    bent = Denoising(**(vars(made) | {"data": lambda time, x: np.sin(schedule.log_snr(time) + x)}))
+
+    def drift(t, x):
+        data = np.sin(2.0 * math.log(1.0 / t - 1.0) + x)
+        noise = (x - (1.0 - t) * data) / t
+        return noise - data + eta * noise / (1.0 - t)  # wKL = 2t/(1 − t), s = −ε/t
+
+    x = np.linspace(-1.7, 1.9, 9)
+    exact = solve_ivp(drift, (START, STOP), x, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
+    counts = [160 * 2**k for k in range(5)]
+    ends = [solve(bent, x, uniform(n, START, STOP), method, rng=Silent()).x for n in counts]
+    errors = [float(np.sqrt(np.mean((end - exact) ** 2))) for end in ends]
+    assert abs(slope(counts, errors) - method.deterministic_order) < 0.1, errors
+
+
+@pytest.mark.parametrize("method", ADAMS, ids=name)
+def test_the_first_step_from_no_signal_with_a_finite_clock(method):
+    """With w = σ the clock from α = 0 is finite: the step is exponential Euler–Maruyama's and evaluates once."""
+    made, x = denoising(Linear(), lambda time, x: np.tanh(x), w=diffusion.Sigma()), np.array([0.3, -1.2])
+    found, expected = (solve(made, x, [1.0, 0.7], m, rng=Given([np.ones(2)])) for m in (method, EEM))
+    np.testing.assert_allclose(found.x, expected.x, rtol=1e-14)
+    assert found.nfe == 1
 
 
 def test_without_noise_it_is_the_deterministic_method():
@@ -212,76 +241,3 @@ def test_from_no_signal_to_no_noise():
             ends.append(solve(made_blind, np.full(2, start), uniform(5), method, rng=noise).x)
             np.testing.assert_allclose(ends[-1], seen[-1], rtol=1e-14)
         np.testing.assert_array_equal(*ends)
-
-
-class ThreePoints:
-    """Three-point normals at every step, all their combinations in the rows of a batch."""
-
-    POINTS, WEIGHTS = np.array([-math.sqrt(3.0), 0.0, math.sqrt(3.0)]), np.array([1.0, 4.0, 1.0]) / 6.0
-
-    def __init__(self, n, starts):
-        codes = np.arange(3**n)
-        self.digits = [(codes // 3**k) % 3 for k in range(n)]
-        self.starts = starts
-        self.probability = np.prod([self.WEIGHTS[digit] for digit in self.digits], axis=0)
-
-    def increments(self, x):
-        left = iter(self.digits)
-        return lambda t0, t1: np.repeat(self.POINTS[next(left)], self.starts)[:, None] * math.sqrt(abs(t1 - t0))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", [SDEDPMSolverPP(1), SDEDPMSolverPP(2), SDEDPMSolverPP(3), SASolver(2, 3)], ids=name)
-def test_weak_order_on_a_mixture(method):
-    """Where x̂ bends, expectations over all paths of three-point noise converge with the weak order, or faster.
-
-    The three-point normal has five moments of the normal, which keeps weak order 2; the expectation is a finite sum.
-    """
-    start, stop = 0.55, 0.45
-    path = Path(GVP(), MIXTURE)
-    made = denoising(path.schedule, path.velocity, w=diffusion.KL())
-    nodes, weights = np.polynomial.hermite_e.hermegauss(16)
-    weights = weights / weights.sum()
-
-    def marginal(time):
-        alpha, sigma = path.schedule.alpha(time), path.schedule.sigma(time)
-        spreads = np.sqrt(alpha**2 * np.array([0.6, 0.8]) + sigma**2)
-        x = (alpha * np.array([-1.0, 1.2])[:, None] + spreads[:, None] * nodes).ravel()
-        return x, (np.array([0.4, 0.6])[:, None] * weights).ravel()
-
-    x, start_weights = marginal(start)
-    test = lambda x: np.cos(x - 0.3)  # noqa: E731
-    end, end_weights = marginal(stop)
-    exact, counts, errors = float(end_weights @ test(end)), [2, 3, 4, 6, 8], []
-    for n in counts:
-        noise = ThreePoints(n, len(x))
-        states = np.tile(x, 3**n)[:, None]
-        found = solve(made, states, uniform(n, start, stop), method, rng=noise).x[:, 0]
-        total = np.repeat(noise.probability, len(x)) * np.tile(start_weights, 3**n)
-        errors.append(abs(float(total @ test(found)) - exact))
-    assert slope(counts, errors) > method.weak_order - 0.15, errors
-
-
-class Coarse:
-    """Sums of ``merge`` neighbouring increments of one fine path."""
-
-    def __init__(self, fine, merge):
-        self.sums = fine.reshape(len(fine) // merge, merge, *fine.shape[1:]).sum(1)
-
-    def increments(self, x):
-        left = iter(self.sums)
-        return lambda t0, t1: next(left)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", [SDEDPMSolverPP(1), SDEDPMSolverPP(2), SDEDPMSolverPP(3), SASolver(2, 3)], ids=name)
-def test_strong_order_on_a_mixture(method):
-    """On one Wiener path, refined, solutions on neighbouring grids come together with the strong order."""
-    path, rng, finest = Path(GVP(), MIXTURE), np.random.default_rng(5), 8192
-    made = denoising(path.schedule, path.velocity, w=diffusion.KL())
-    fine = rng.standard_normal((finest, 300, 1)) * math.sqrt((START - STOP) / finest)
-    x = path.sample(START, 300, rng)
-    counts = [finest // 2**k for k in range(5)]
-    ends = [solve(made, x, uniform(n, START, STOP), method, rng=Coarse(fine, finest // n)).x for n in counts]
-    errors = [float(np.sqrt(np.mean((a - b) ** 2))) for a, b in pairwise(ends)]
-    assert abs(slope(counts[1:], errors) - method.strong_order) < 0.1, errors
