@@ -150,6 +150,19 @@ def test_deterministic_order_of_a_bent_problem(method):
     assert abs(slope(counts, errors) - method.deterministic_order) < 0.1, errors
 
 
+def test_the_first_step_is_the_published_singlestep():
+    """Order 2 starts with the midpoint in λ, where the state, too, has lost e^(−Θ/4) but has no noise."""
+    made, x = denoising(Linear(), lambda time, x: np.tanh(x), w=diffusion.KL()), np.array([0.3, -1.2])
+    t, s = 0.7, 0.5
+    u = 1.0 / (1.0 + math.sqrt((1.0 / t - 1.0) * (1.0 / s - 1.0)))  # half-way in log((1 − t)/t)
+    h = math.log((1.0 / s - 1.0) / (1.0 / t - 1.0))
+    data = made.data(t, x)
+    inside = u / t * math.exp(-0.5 * h) * x + (1.0 - u) * (1.0 - math.exp(-h)) * data
+    end = s / t * math.exp(-h) * x + (1.0 - s) * (1.0 - math.exp(-2.0 * h)) * made.data(u, inside)
+    found = solve(made, x, [t, s], SDEDPMSolverPP(2), rng=Silent()).x
+    np.testing.assert_allclose(found, end, rtol=1e-13)
+
+
 @pytest.mark.parametrize("method", ADAMS, ids=name)
 def test_the_first_step_from_no_signal_with_a_finite_clock(method):
     """With w = σ the clock from α = 0 is finite: the step is exponential Euler–Maruyama's and evaluates once."""
