@@ -220,6 +220,8 @@ class Methods(Generated):
         order = str(method.order)
         if method.stochastic:
             order = f"weak {method.weak_order}, strong {method.strong_order:g}"
+            if hasattr(method, "deterministic_order"):
+                order += f", without noise {method.deterministic_order}"
         fractions = ", ".join(f"{node:g}" for node in method.nodes)
         return method.solves.__name__, order, str(method.evaluations), fractions
 

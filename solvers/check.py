@@ -74,14 +74,14 @@ def _one(kind: str) -> str:
 
 
 def check_denoising(problem: Problem, times: Sequence[float], method: Method) -> None:
-    """Refuse a denoising problem whose noise the method would not see, a start without noise, noise that grows."""
+    """Refuse a denoising problem whose noise the method would not see, a start without noise, a direction it lacks."""
     if not isinstance(problem, Denoising):
         return
     name, (start, stop) = type(method).__name__, (times[0], times[-1])
     if not problem.sigma(start) > 0.0:
         remedy = "start the grid where there is noise: t = 1 is noise and t = 0 is data"
         raise ValueError(explain("sigma > 0 at the first time", f"0 at time {start!r}", remedy))
-    if method.stochastic and stop > start:
+    if method.stochastic and stop > start and not getattr(method, "rising", False):
         remedy = "turn the grid round: uniform(n) goes from t = 1 to t = 0"
         raise ValueError(explain(f"falling times for {name}", f"{start!r} to {stop!r}", remedy))
     if not getattr(method, "reads_clock", False) and problem.clock(max(start, stop), min(start, stop)) != 0.0:

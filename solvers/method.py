@@ -20,12 +20,14 @@ class Method(Protocol):
     """What ``solve`` needs to know of a method.
 
     The attributes are read-only here so that a method may state them once for its class or, where they depend on an
-    argument such as ``order=``, once per instance. A method for SDEs states ``weak_order`` and ``strong_order`` (for
-    additive noise) as well; its ``order`` is the weak one; ``noise_nodes`` are the fractions of a step at which it asks
-    for the diffusion, where they are not its nodes. A method whose steps do not all evaluate at the same
+    argument such as ``order=``, once per instance. A stochastic method states ``weak_order`` and ``strong_order`` (for
+    additive noise) as well; its ``order`` is the weak one, but where it states a ``deterministic_order``, that which it
+    has without noise: then it is this. ``noise_nodes`` are the fractions of a step at which a method asks for the
+    diffusion of an SDE, where they are not its nodes. A method whose steps do not all evaluate at the same
     fractions of their time states ``visits(problem, times)``, the times of evaluation of each step; its
     ``evaluations`` and ``nodes`` are then those of a step that is neither a start nor an end. A method that is made for
-    one problem or grid states ``fits(problem, times)``, which raises where they are others. One whose steps depend on
+    one problem or grid states ``fits(problem, times)``, which raises where they are others. A stochastic method for
+    :class:`solvers.Denoising` problems that takes rising times too states ``rising``. One whose steps depend on
     their place in the grid, as a last step of its own does, states ``on(times)``, which returns what takes the steps.
     """
 
@@ -85,6 +87,14 @@ def on_grid(method: Method, times: Sequence[float]) -> Method:
     """Return what takes the steps of a method on a grid: itself, unless its steps depend on their place."""
     on = getattr(method, "on", None)
     found: Method = method if on is None else on(times)
+    return found
+
+
+def visited(method: Method, times: Sequence[float], problem: Any) -> list[list[float]]:
+    """Return the times at which each step of a solve evaluates."""
+    found: list[list[float]] = [[] for _ in times[1:]]
+    for k, time in evaluation_times(method, times, problem):
+        found[k].append(time)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -70,6 +70,17 @@ def with_area(noise: Increment, t0: float, t1: float) -> tuple[Array, Array]:
         found: tuple[Array, Array] = known(t0, t1)
         return found
     return noise(t0, t1), noise(t0, t1) * math.sqrt(1.0 / 12.0)
+
+
+def normals(noise: Increment, t0: float, t1: float, count: int) -> Iterator[Array]:
+    """Yield independent standard normals over a step: increments over its equal parts, scaled to variance 1.
+
+    Noise that is a path has them too, as long as nobody else asks for the increment of the whole step.
+    """
+    scale = 1.0 / math.sqrt(abs(t1 - t0) / count)
+    for k in range(count):
+        since, until = t0 + (t1 - t0) * (k / count), t0 + (t1 - t0) * ((k + 1) / count)
+        yield scale * noise(since, t1 if k == count - 1 else until)
 
 
 def _numpy_increments(rng: np.random.Generator, x: Array) -> Increment:

@@ -6,9 +6,14 @@ from solvers.exponential.deis import DEIS
 from solvers.exponential.dpm_solver import DPMSolver
 from solvers.exponential.dpm_solver_pp import DPMSolverPP
 from solvers.exponential.edm_heun import EDMHeun
+from solvers.exponential.edm_stochastic import EDMStochastic
 from solvers.exponential.exponential_euler_maruyama import ExponentialEulerMaruyama
 from solvers.exponential.preconditioned import Preconditioned
+from solvers.exponential.predictor_corrector import PredictorCorrector
 from solvers.exponential.res import RES
+from solvers.exponential.restart import Restart
+from solvers.exponential.sa_solver import SASolver
+from solvers.exponential.sde_dpm_solver_pp import SDEDPMSolverPP
 from solvers.exponential.unipc import UniPC
 
 __all__ = [
@@ -19,7 +24,12 @@ __all__ = [
     "DPMSolver",
     "DPMSolverPP",
     "EDMHeun",
+    "EDMStochastic",
     "ExponentialEulerMaruyama",
     "Preconditioned",
+    "PredictorCorrector",
+    "Restart",
+    "SASolver",
+    "SDEDPMSolverPP",
     "UniPC",
 ]

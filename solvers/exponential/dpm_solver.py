@@ -40,8 +40,8 @@ class DPMSolver(Remembering):
     variant: Variant = "singlestep"
     form: ClassVar[Form] = NOISE
 
-    def weights(self, ratios: Sequence[float], h: float) -> Sequence[float]:
+    def weights(self, ratios: Sequence[float], length: float) -> Sequence[float]:
         """Return the weights of the multistep variants."""
         if self.order == 2:
-            return [0.5 * self.form.moment(0, h) / ratios[0]]
-        return difference_weights(ratios, [self.form.moment(k, h) for k in range(1, self.order)])
+            return [0.5 * self.form.moment(0, length) / ratios[0]]
+        return difference_weights(ratios, [self.form.moment(k, length) for k in range(1, self.order)])

@@ -48,8 +48,13 @@ class DPMSolverPP(Remembering):
     variant: Variant = "multistep"
     form: ClassVar[Form] = DATA
 
-    def weights(self, ratios: Sequence[float], h: float) -> Sequence[float]:
+    def weights(self, ratios: Sequence[float], length: float) -> Sequence[float]:
         """Return the published weights of 2M and the exact ones of the quadratic for 3M."""
-        if self.order == 2:
-            return [0.5 * self.form.moment(0, h) / ratios[0]]
-        return difference_weights(ratios, [self.form.moment(k, h) for k in range(1, self.order)])
+        return multistep_weights(self.order, ratios, length)
+
+
+def multistep_weights(order: int, ratios: Sequence[float], length: float) -> Sequence[float]:
+    """Return the weights of the differences to past predictions: half of the zeroth moment for 2M, exact for 3M."""
+    if order == 2:
+        return [0.5 * DATA.moment(0, length) / ratios[0]]
+    return difference_weights(ratios, [DATA.moment(k, length) for k in range(1, order)])

@@ -1,4 +1,4 @@
-"""Exponential Euler–Maruyama: the reverse SDE with any w, the data prediction held over a step."""
+"""Exponential Euler–Maruyama: the reverse or forward SDE with any w, the data prediction held over a step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from solvers.noise import Increment
 
 @dataclass(frozen=True, slots=True)
 class ExponentialEulerMaruyama(Planned):
-    r"""Exponential Euler–Maruyama for the reverse SDE of a denoising problem, with any :math:`w_t \ge 0`.
+    r"""Exponential Euler–Maruyama for the SDEs of a denoising problem, reverse or forward, with any :math:`w_t \ge 0`.
 
     .. math:: x_s = C x_t + (\alpha_s - \alpha_t C)\,\hat x(t, x_t) + \sigma_s\sqrt{1 - e^{-\Theta}}\,\xi, \qquad
               C = \frac{\sigma_s}{\sigma_t} e^{-\Theta/2}, \qquad \Theta = \int_s^t \frac{w_u}{\sigma_u^2}\,du
@@ -27,6 +27,12 @@ class ExponentialEulerMaruyama(Planned):
     Weak order 1, strong order 1 on an interval inside (0, 1), one evaluation per step, at its start. Down to t = 0 the
     weak order is 1 where :math:`w/\kappa` stays bounded; otherwise it is about ½, because late steps draw x anew around
     the posterior mean, whose variance is too small.
+
+    Rising times solve the forward SDE, :math:`dX = [v + \tfrac12 ws]dt + \sqrt w\,dW`, which has the same law of pairs
+    (x_s, x_t). With :math:`\hat x` held, :math:`\varepsilon = (x - \alpha\hat x)/\sigma` obeys :math:`d\varepsilon =
+    -\tfrac12\varepsilon\,d\Theta + dB_\Theta` in both directions, so the formula is the same, with Θ ≥ 0 from the
+    earlier time to the later. It cannot start at σ = 0; a step to α = 0 with Θ = ∞ returns :math:`\sigma_s\xi`. With
+    wKL this is the noising process :math:`dX = (\dot\alpha/\alpha)X\,dt + \sqrt w\,dW`, exactly, whatever x̂ is.
 
     The normal ξ is the Wiener increment of the step over :math:`\sqrt{|h|}`, so a refinable path of noise can be used.
 
@@ -40,6 +46,7 @@ class ExponentialEulerMaruyama(Planned):
     nodes: ClassVar[tuple[float, ...]] = (0.0,)
     stochastic: ClassVar[bool] = True
     reads_clock: ClassVar[bool] = True
+    rising: ClassVar[bool] = True
     solves: ClassVar[type[Denoising]] = Denoising
 
     def init(self, problem: Denoising, t0: float, x0: Array) -> None:
@@ -48,11 +55,11 @@ class ExponentialEulerMaruyama(Planned):
     def step(
         self, problem: Denoising, t0: float, t1: float, x: Array, state: None, noise: Increment
     ) -> tuple[Array, None]:
-        """Go from ``x`` at t0 down to t1."""
+        """Go from ``x`` at t0 to t1."""
         step = transition(problem, t0, t1)
         if step.sigma_s == 0.0:
             return step.alpha_s * problem.data(t0, x), None
-        theta = problem.clock(t0, t1)
+        theta = problem.clock(max(t0, t1), min(t0, t1))
         keep, gain = step.factors(math.exp(-0.5 * theta), -math.expm1(-0.5 * theta))
         spread = step.sigma_s * math.sqrt(-math.expm1(-theta)) / math.sqrt(abs(t1 - t0))
         return keep * x + gain * problem.data(t0, x) + spread * noise(t0, t1), None

@@ -8,6 +8,14 @@ r"""The two forms of an exponential method: the data prediction or the noise pre
 
 With the prediction held both are the step of :class:`solvers.DDIM`. What is beyond it is a sum of differences of
 predictions, with weights from the moments :math:`\int u^k = h\,k!\,\varphi_{k+1}(z)`, z = −h or h.
+
+With noise of clock :math:`\Theta = 2\eta h` over the step, :math:`w = \eta w^{KL}`, the first is
+
+.. math:: x_s = \frac{\sigma_s}{\sigma_t}e^{-\Theta/2}x_t + \alpha_s\int_0^h (1 + \eta)e^{-(1 + \eta)(h - \tau)}\,
+          \hat x(\lambda_t + \tau)\,d\tau + \sigma_s\sqrt{1 - e^{-\Theta}}\,\xi,
+
+whose moments are those of the length :math:`(1 + \eta)h = h + \Theta/2`. For another w the step has the η of its Θ:
+the zeroth moment is exact, and the others are to the first order in how η changes.
 """
 
 from __future__ import annotations
@@ -45,7 +53,17 @@ class Form(NamedTuple):
 DATA, NOISE = Form(noise=False), Form(noise=True)
 
 
-def hold(start: Place, end: Place, x: Array, data: Array) -> Array:
-    """Return the step in which the prediction is held: DDIM's."""
-    keep, gain = start.to(end).factors(1.0, 0.0)
+def hold(start: Place, end: Place, x: Array, data: Array, theta: float = 0.0) -> Array:
+    """Return the step in which the data prediction is held, without its noise: DDIM's where Θ = 0."""
+    keep, gain = start.to(end).factors(math.exp(-0.5 * theta), -math.expm1(-0.5 * theta))
     return keep * x + gain * data
+
+
+def renewed(start: Place, theta: float) -> bool:
+    """Whether noise makes a step one without a length: drawn anew as a whole, or from where there is no signal."""
+    return theta > 0.0 and (math.isinf(theta) or start.alpha == 0.0)
+
+
+def spread(end: Place, theta: float) -> float:
+    """Return the standard deviation of a step's noise."""
+    return end.sigma * math.sqrt(-math.expm1(-theta))

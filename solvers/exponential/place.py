@@ -44,6 +44,26 @@ def distance(start: Place, end: Place) -> float:
     return end.half_log_snr - start.half_log_snr
 
 
+def place_of_ratio(problem: Denoising, ratio: float) -> Place:
+    """Return the place at which r = σ/α has a value above 0."""
+    return place(problem, float(problem.time_of_log_snr(-2.0 * math.log(ratio))))
+
+
+def noised(start: Place, end: Place) -> tuple[float, float]:
+    r"""Return the factor of the state and that of a standard normal which add the noise from a place to one of more.
+
+    .. math:: x_s = \frac{\alpha_s}{\alpha_t}x_t + \sqrt{\sigma_s^2 - (\alpha_s/\alpha_t)^2\sigma_t^2}\;\xi
+    """
+    keep = end.alpha / start.alpha
+    share = keep * start.sigma / end.sigma
+    return keep, end.sigma * math.sqrt(max(0.0, (1.0 - share) * (1.0 + share)))
+
+
+def elapsed(problem: Denoising, start: Place, end: Place) -> float:
+    """Return the clock Θ of the noise over a step; 0 for one to σ = 0, where nobody asks for it."""
+    return problem.clock(start.time, end.time) if end.sigma else 0.0
+
+
 def without_signal(start: Place, end: Place) -> bool:
     """Whether a step begins or ends at α = 0, where λ = −∞."""
     return start.alpha == 0.0 or end.alpha == 0.0

@@ -12,7 +12,7 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import explain
 from solvers.exponential.dpm_solver_pp import DPMSolverPP
-from solvers.method import Method, Planned, evaluation_times
+from solvers.method import Method, Planned, visited
 
 _METHOD = DPMSolverPP()
 
@@ -124,7 +124,4 @@ class Preconditioned(Planned):
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        found: list[list[float]] = [[] for _ in ts[1:]]
-        for k, time in evaluation_times(self.method, ts, self.whitened(problem)):
-            found[k].append(time)
-        return found
+        return visited(self.method, ts, self.whitened(problem))

@@ -8,16 +8,17 @@ for λ is infinite there; a step to σ = 0 is DDIM's.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import expect_order, explain
-from solvers.exponential.form import Form, hold
+from solvers.exponential.form import Form, hold, renewed, spread
 from solvers.exponential.past import Known, Past, kept
-from solvers.exponential.place import Place, distance, place, without_signal
+from solvers.exponential.place import Place, distance, elapsed, place, without_signal
 from solvers.exponential.singlestep import FRACTIONS, singlestep, visited_by_steps
 from solvers.method import Planned
 
@@ -37,7 +38,6 @@ class Remembering(Planned, ABC):
     __slots__ = ()
 
     order: int
-    variant: Variant
     form: ClassVar[Form]
     orders: ClassVar[tuple[int, ...]] = (1, 2, 3)
     refined: ClassVar[bool] = False
@@ -52,6 +52,11 @@ class Remembering(Planned, ABC):
             raise ValueError(explain(wanted, repr(self.variant), 'pass variant="multistep"'))
 
     @property
+    def variant(self) -> Variant:
+        """Multistep or singlestep; multistep where there is no choice."""
+        return "multistep"
+
+    @property
     def evaluations(self) -> int:
         """Evaluations of a step that is neither a start nor an end."""
         return len(self.nodes)
@@ -62,32 +67,47 @@ class Remembering(Planned, ABC):
         return FRACTIONS[1 if self.variant == "multistep" else self.order]
 
     @abstractmethod
-    def weights(self, ratios: Sequence[float], h: float) -> Sequence[float]:
-        """Return the weights of the differences to the past predictions, which lie at ``ratios``·h < 0 in λ."""
+    def weights(self, ratios: Sequence[float], length: float) -> Sequence[float]:
+        """Return the weights of the differences to the past predictions, which lie at ``ratios``·h < 0 in λ.
+
+        ``length`` is h, or with noise h + Θ/2: that of the kernel (:mod:`solvers.exponential.form`).
+        """
 
     def init(self, problem: Denoising, t0: float, x0: Array) -> Memory:
         """Start without a past."""
         return Memory(place(problem, t0), ())
 
     def step(
-        self, problem: Denoising, t0: float, t1: float, x: Array, state: Memory, noise: None
+        self, problem: Denoising, t0: float, t1: float, x: Array, state: Memory, noise: Any
     ) -> tuple[Array, Memory]:
         """Go from ``x`` at t0 to t1."""
         start, end = state.here, place(problem, t1)
-        data = problem.data(t0, x)
+        theta = elapsed(problem, start, end) if self.reads_clock else 0.0
+        moved, past = self._moved(problem, start, end, theta, x, state.past)
+        if self.stochastic and end.sigma:
+            moved = moved + spread(end, theta) / math.sqrt(abs(t1 - t0)) * noise(t0, t1)
+        return moved, Memory(end, past)
+
+    def _moved(
+        self, problem: Denoising, start: Place, end: Place, theta: float, x: Array, known: Past
+    ) -> tuple[Array, Past]:
+        """Return the state at the end of a step, without the noise of the step, and the past of the next."""
+        data = problem.data(start.time, x)
         if end.sigma == 0.0:
-            return hold(start, end, x, data), Memory(end, ())
+            return hold(start, end, x, data), ()
         held = self.form.read(start, x, data)
-        past = (Known(start.half_log_snr, held, inside=False), *state.past) if start.alpha else ()
-        if self._starts(len(state.past), start, end):
-            moved, inner = singlestep(problem, self.form, self.order, start, end, x, data, refined=self.refined)
+        past = (Known(start.half_log_snr, held, inside=False), *known) if start.alpha else ()
+        if renewed(start, theta) or self._starts(len(known), start, end):
+            moved, inner = singlestep(
+                problem, self.form, self.order, start, end, x, data, refined=self.refined, theta=theta
+            )
             within = [Known(at.half_log_snr, found, inside=True) for at, found in reversed(inner)]
-            return moved, Memory(end, kept((*within, *past), self.order - 1))
-        h, moved = distance(start, end), hold(start, end, x, data)
-        ratios = [(earlier.where - start.half_log_snr) / h for earlier in state.past]
-        for weight, earlier in zip(self.weights(ratios, h), state.past):
+            return moved, kept((*within, *past), self.order - 1)
+        h, moved = distance(start, end), hold(start, end, x, data, theta)
+        ratios = [(earlier.where - start.half_log_snr) / h for earlier in known]
+        for weight, earlier in zip(self.weights(ratios, h + 0.5 * theta), known):
             moved = moved + (self.form.scale(end) * weight) * (earlier.prediction - held)
-        return moved, Memory(end, kept(past, self.order - 1))
+        return moved, kept(past, self.order - 1)
 
     def _starts(self, known: int, start: Place, end: Place) -> bool:
         """Whether a step is a singlestep one, with so many predictions known of earlier times."""
@@ -95,4 +115,4 @@ class Remembering(Planned, ABC):
 
     def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        return visited_by_steps(problem, ts, self.order, self._starts)
+        return visited_by_steps(problem, ts, self.order, self._starts, noisy=self.reads_clock)

@@ -44,6 +44,6 @@ class RES(Remembering):
     orders: ClassVar[tuple[int, ...]] = (2,)
     refined: ClassVar[bool] = True
 
-    def weights(self, ratios: Sequence[float], h: float) -> Sequence[float]:
+    def weights(self, ratios: Sequence[float], length: float) -> Sequence[float]:
         """Return the weight that integrates a line exactly."""
-        return difference_weights(ratios, [self.form.moment(1, h)])
+        return difference_weights(ratios, [self.form.moment(1, length)])

@@ -24,8 +24,8 @@ from itertools import pairwise
 
 from solvers.arrays import Array
 from solvers.denoising import Denoising
-from solvers.exponential.form import Form, hold
-from solvers.exponential.place import Place, between, distance, place, without_signal
+from solvers.exponential.form import Form, hold, renewed
+from solvers.exponential.place import Place, between, distance, elapsed, place, without_signal
 
 FRACTIONS: dict[int, tuple[float, ...]] = {1: (0.0,), 2: (0.0, 0.5), 3: (0.0, 1.0 / 3.0, 2.0 / 3.0)}
 """Where a step evaluates, as fractions of the step in λ, or in α/σ from and to α = 0."""
@@ -45,6 +45,7 @@ def singlestep(
     data: Array,
     *,
     refined: bool = False,
+    theta: float = 0.0,
 ) -> tuple[Array, Inner]:
     r"""Go from ``x``, whose data prediction is ``data``, to ``end``; return also what was found on the way.
 
@@ -58,13 +59,14 @@ def singlestep(
         data: its data prediction.
         refined: in order 2, weight the difference with :math:`\mu_1/r_1`, which meets the stiff order conditions, not
             with :math:`\mu_0/2r_1`.
+        theta: the clock Θ of the step, for the data form; the states inside are those without noise.
     """
-    if order == 1 or end.sigma == 0.0:
-        return hold(start, end, x, data), ()
+    if order == 1 or end.sigma == 0.0 or renewed(start, theta):
+        return hold(start, end, x, data, theta), ()
     if without_signal(start, end):
         return _without_signal(problem, form, order, start, end, x, data)
-    moved = hold(start, end, x, data)
-    h = distance(start, end)
+    moved = hold(start, end, x, data, theta)
+    length = distance(start, end) + 0.5 * theta
     held = form.read(start, x, data)
 
     def prediction(at: Place, y: Array) -> Array:
@@ -72,15 +74,15 @@ def singlestep(
 
     first = FRACTIONS[order][1]
     u = between(problem, start, end, first)
-    at_u = prediction(u, hold(start, u, x, data))
+    at_u = prediction(u, hold(start, u, x, data, first * theta))
     if order == 2:
-        weight = form.moment(1, h) / first if refined else 0.5 * form.moment(0, h) / first
+        weight = form.moment(1, length) / first if refined else 0.5 * form.moment(0, length) / first
         return moved + (form.scale(end) * weight) * (at_u - held), ((u, at_u),)
     second = FRACTIONS[order][2]
     v = between(problem, start, end, second)
-    inner = form.scale(v) * (second / first) * form.moment(1, second * h)
-    at_v = prediction(v, hold(start, v, x, data) + inner * (at_u - held))
-    return moved + (form.scale(end) * form.moment(1, h) / second) * (at_v - held), ((u, at_u), (v, at_v))
+    inner = form.scale(v) * (second / first) * form.moment(1, second * length)
+    at_v = prediction(v, hold(start, v, x, data, second * theta) + inner * (at_u - held))
+    return moved + (form.scale(end) * form.moment(1, length) / second) * (at_v - held), ((u, at_u), (v, at_v))
 
 
 def _without_signal(
@@ -107,15 +109,25 @@ def visited(problem: Denoising, order: int, start: Place, end: Place) -> list[fl
 
 
 def visited_by_steps(
-    problem: Denoising, ts: list[float], order: int, starts: Callable[[int, Place, Place], bool]
+    problem: Denoising,
+    ts: list[float],
+    order: int,
+    starts: Callable[[int, Place, Place], bool],
+    *,
+    noisy: bool = False,
 ) -> list[list[float]]:
     """Return the times at which each step of a multistep method evaluates.
 
     ``starts(known, start, end)`` says whether a step is a singlestep one of the order, ``known`` being the predictions
-    of earlier times: none in the first step, enough in the others.
+    of earlier times: none in the first step, enough after a step of either kind. ``noisy`` methods read the clock.
     """
     found: list[list[float]] = []
+    known = 0
     for start, end in pairwise([place(problem, time) for time in ts]):
-        single = starts(order if found else 0, start, end)
-        found.append(visited(problem, order, start, end) if single else [start.time])
+        if noisy and renewed(start, elapsed(problem, start, end)):
+            known += start.alpha > 0.0
+            found.append([start.time])
+            continue
+        found.append(visited(problem, order, start, end) if starts(known, start, end) else [start.time])
+        known = order
     return found

@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
 
-from solvers.arrays import Array
-from solvers.denoising import Denoising
 from solvers.errors import expect_order
-from solvers.exponential.form import DATA, hold
-from solvers.exponential.past import Known, Past, kept
-from solvers.exponential.place import Place, distance, place, without_signal
-from solvers.exponential.singlestep import singlestep, visited_by_steps
-from solvers.method import Planned
-from solvers.multistep.lagrange import difference_weights
-
-
-class Predicted(NamedTuple):
-    """What a predictor step used: h, and of each past prediction its place in units of h, value and weight."""
-
-    h: float
-    held: Array
-    past: list[tuple[float, Array, float]]
-
-
-class State(NamedTuple):
-    """Where the last step ended, what is known from earlier, and the step that is to be corrected."""
-
-    here: Place
-    past: Past = ()
-    predicted: Predicted | None = None
+from solvers.exponential.correcting import Correcting
 
 
 @dataclass(frozen=True, slots=True)
-class UniPC(Planned):
+class UniPC(Correcting):
     r"""UniP-p, and with the corrector UniC-p after it, in the data prediction; ``order`` is the order of the whole.
 
     With λ = log(α/σ), :math:`h = \lambda_s - \lambda_t`, and P the polynomial in λ through p data predictions, that
@@ -69,67 +45,22 @@ class UniPC(Planned):
     order: int = 3
     corrector: bool = True
     half: bool = False
-    evaluations: ClassVar[int] = 1
-    nodes: ClassVar[tuple[float, ...]] = (0.0,)
-    stochastic: ClassVar[bool] = False
-    reads_clock: ClassVar[bool] = False
-    solves: ClassVar[type[Denoising]] = Denoising
 
     def __post_init__(self) -> None:
         with_or_without = "with" if self.corrector else "without"
         expect_order(self.order, (2, 3, 4) if self.corrector else (1, 2, 3), f"UniPC {with_or_without} the corrector")
 
     @property
-    def points(self) -> int:
-        """P, the data predictions that the predictor uses."""
+    def predicting(self) -> int:
+        """The data predictions that the predictor uses: p."""
         return self.order - 1 if self.corrector else self.order
 
-    def init(self, problem: Denoising, t0: float, x0: Array) -> State:
-        """Start without a past."""
-        return State(place(problem, t0))
+    @property
+    def correcting(self) -> int:
+        """Those that the corrector uses beside the new one: the same, or none."""
+        return self.predicting if self.corrector else 0
 
-    def step(
-        self, problem: Denoising, t0: float, t1: float, x: Array, state: State, noise: None
-    ) -> tuple[Array, State]:
-        """Correct ``x`` at t0, and go from there to t1."""
-        start, end = state.here, place(problem, t1)
-        data = problem.data(t0, x)
-        if state.predicted is not None:
-            x = x + self._correction(state.predicted, start, data)
-        if end.sigma == 0.0:
-            return hold(start, end, x, data), State(end)
-        past = (Known(start.half_log_snr, data, inside=False), *state.past) if start.alpha else ()
-        if self._starts(len(state.past), start, end):
-            moved, inner = singlestep(problem, DATA, min(self.order, 3), start, end, x, data)
-            within = [Known(at.half_log_snr, found, inside=True) for at, found in reversed(inner)]
-            return moved, State(end, kept((*within, *past), self.points - 1))
-        h = distance(start, end)
-        ratios = [(earlier.where - start.half_log_snr) / h for earlier in state.past]
-        weights = self._weights(ratios, h)
-        moved = hold(start, end, x, data)
-        for weight, earlier in zip(weights, state.past):
-            moved = moved + (end.alpha * weight) * (earlier.prediction - data)
-        used = [(ratio, earlier.prediction, weight) for ratio, earlier, weight in zip(ratios, state.past, weights)]
-        return moved, State(end, kept(past, self.points - 1), Predicted(h, data, used) if self.corrector else None)
-
-    def _starts(self, known: int, start: Place, end: Place) -> bool:
-        """Whether a step is a singlestep one, with so many predictions known of earlier times."""
-        return known < self.points - 1 or without_signal(start, end)
-
-    def _weights(self, nodes: list[float], h: float) -> list[float]:
-        """Return the weights of the differences to predictions at ``nodes``, in units of h from the held one."""
-        if self.half and len(nodes) == 1:
-            return [0.5 * DATA.moment(0, h) / nodes[0]]
-        return difference_weights(nodes, [DATA.moment(k, h) for k in range(1, len(nodes) + 1)])
-
-    def _correction(self, step: Predicted, end: Place, data: Array) -> Array:
-        """Return what the point at the end of a step adds to the state predicted there."""
-        newest, *weights = self._weights([1.0, *(ratio for ratio, _, _ in step.past)], step.h)
-        change = newest * (data - step.held)
-        for weight, (_, earlier, old) in zip(weights, step.past):
-            change = change + (weight - old) * (earlier - step.held)
-        return end.alpha * change
-
-    def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
-        """Return the times at which each step evaluates."""
-        return visited_by_steps(problem, ts, min(self.order, 3), self._starts)
+    @property
+    def starting(self) -> int:
+        """The order of the singlestep step at the start; 3 is enough for 4."""
+        return min(self.order, 3)

@@ -13,7 +13,7 @@ from mpmath import mpf
 
 import solvers
 from interpolants import Noise, Path, Velocity, denoising, diffusion, probability_flow, reverse_sde
-from solvers import ODE, RK4, Denoising, Euler, PoleError, solve, steps, uniform
+from solvers import ODE, RK4, Denoising, Euler, PoleError, solve, uniform
 from solvers.method import evaluation_times
 from tests.support.zoo import BUILT_INS, CASES, CHOICES, COVARIANCE, FIRST, GAUSSIAN, MEAN, PREDICTIONS
 
@@ -22,32 +22,35 @@ METHODS = [kind() for kind in KINDS if isinstance(kind.solves, type)]
 
 
 class Basis:
-    """Noise that is 0 for the origin and the two basis states and a unit vector for the other two rows."""
+    """Noise that is 0 for the origin and the two basis states; every draw is a unit vector in two rows of its own."""
+
+    def __init__(self):
+        self.drawn = 0
 
     def increments(self, x):
-        kicks = np.concatenate([np.zeros((3, 2)), np.eye(2)])
-        return lambda t0, t1: kicks
+        def noise(t0, t1):
+            kicks = np.zeros_like(x)
+            kicks[3 + 2 * self.drawn : 5 + 2 * self.drawn] = np.eye(2)[: len(x) - 3] * np.sqrt(abs(t1 - t0))
+            self.drawn += 1
+            return kicks
+
+        return noise
 
 
-ROWS = np.concatenate([np.zeros((1, 2)), np.eye(2), np.zeros((2, 2))])
+ROWS = np.concatenate([np.zeros((1, 2)), np.eye(2)])
 
 
 def law_at_end(problem, method, ts, mean, covariance):
-    """Propagate mean and covariance through the affine map that each step is, read off the method itself.
+    """Propagate mean and covariance through the affine map that a solve is, read off the method itself.
 
-    A deterministic method may remember earlier steps, so its solve is taken as one map.
+    A method may remember earlier steps and draw more than once in one, so the solve is taken as a whole.
     """
-    if not method.stochastic:
-        end = solve(problem, ROWS[:3], ts, method).x
-        moved = end[1:] - end[0]
-        return mean @ moved + end[0], moved.T @ covariance @ moved
-    run = steps(problem, ROWS, ts, method, Basis())
-    for index, step in enumerate(run):
-        offset, moved, kicked = step.x[0], step.x[1:3] - step.x[0], step.x[3:5] - step.x[0]
-        mean = mean @ moved + offset
-        covariance = moved.T @ covariance @ moved + abs(ts[index + 1] - ts[index]) * kicked.T @ kicked
-        run.send(ROWS)
-    return mean, covariance
+    counter = Basis()
+    solve(problem, ROWS, ts, method, rng=counter if method.stochastic else None)
+    rows = np.concatenate([ROWS, np.zeros((2 * counter.drawn, 2))])
+    end = solve(problem, rows, ts, method, rng=Basis() if method.stochastic else None).x
+    moved, kicked = end[1:3] - end[0], end[3:] - end[0]
+    return mean @ moved + end[0], moved.T @ covariance @ moved + kicked.T @ kicked
 
 
 def exact_law(case, time):

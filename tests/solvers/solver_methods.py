@@ -16,6 +16,7 @@ from solvers import (
     DPMSolver,
     DPMSolverPP,
     EDMHeun,
+    EDMStochastic,
     Euler,
     EulerMaruyama,
     ExponentialEulerMaruyama,
@@ -25,7 +26,11 @@ from solvers import (
     Mean,
     Midpoint,
     Preconditioned,
+    PredictorCorrector,
     Ralston,
+    Restart,
+    SASolver,
+    SDEDPMSolverPP,
     ShARK,
     SiTHeun,
     StochasticHeun,
@@ -62,16 +67,29 @@ MULTISTEP = [
 ]
 PRECONDITIONED = [Preconditioned(inner, 0.3, 0.7) for inner in (DDIM(), DPMSolverPP(3), UniPC(3))]
 EXPONENTIAL = [DDIM(), *SINGLESTEP, *MULTISTEP, *PRECONDITIONED]
-DENOISING = [ExponentialEulerMaruyama(), Ancestral(), *EXPONENTIAL, LastStep(ExponentialEulerMaruyama(), DDIM())]
+ADAMS = [
+    *(SDEDPMSolverPP(order) for order in (1, 2, 3)),
+    *(SASolver(*orders) for orders in ((1, 2), (2, 0), (2, 3), (3, 4))),
+]
+RENOISING = [
+    EDMStochastic(),
+    Restart(low=0.3, high=0.8),
+    Restart(DPMSolverPP(3), low=0.3, high=0.8, steps=3),
+    PredictorCorrector(),
+    PredictorCorrector(DPMSolverPP(2), steps=2, snr=0.3),
+]
+DENOISING = [ExponentialEulerMaruyama(), Ancestral(), *EXPONENTIAL, *ADAMS, *RENOISING]
+DENOISING.append(LastStep(ExponentialEulerMaruyama(), DDIM()))
 
 
 def name(method: object) -> str:
     """Return the class, and the order, variant or method inside where the class has several."""
     parts = [type(method).__name__]
-    for part in ("order", "variant", "corrector", "half"):
+    for part in ("order", "variant", "predictor", "corrector", "half", "steps"):
         if part in getattr(method, "__dataclass_fields__", {}):
-            parts.append(str(getattr(method, part)))
-    if isinstance(method, (LastStep, Preconditioned)):
+            value = getattr(method, part)
+            parts.append(name(value) if hasattr(value, "step") else str(value))
+    if isinstance(method, (LastStep, Preconditioned, Restart)):
         parts.append(name(method.method))
     if isinstance(method, LastStep):
         parts.append(name(method.last))

@@ -134,7 +134,7 @@ def test_ddim_runs_backwards():
     [
         (DDIM(), {"clock": lambda t, s: 1.0}, [1.0, 0.0], "without w for DDIM; received a w that is not zero"),
         (Ancestral(), {"clock": lambda t, s: 1.0}, [1.0, 0.0], "without w for Ancestral"),
-        (EEM, {}, [0.2, 0.9], "falling times for ExponentialEulerMaruyama; received 0.2 to 0.9"),
+        (Ancestral(), {}, [0.2, 0.9], "falling times for Ancestral; received 0.2 to 0.9"),
         (DDIM(), {}, [0.0, 1.0], "sigma > 0 at the first time; received 0"),
         (EEM, {"clock": lambda t, s: -1.0}, [1.0, 0.5], "at least 0 or infinite; received -1.0"),
         (EEM, {"clock": lambda t, s: math.nan}, [1.0, 0.5], "at least 0 or infinite; received nan"),

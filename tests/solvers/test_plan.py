@@ -41,7 +41,7 @@ def problem(method):
         return probability_flow(schedule, model)
     if method.solves is SDE:
         return reverse_sde(schedule, model, w.Sigma())
-    return denoising(schedule, model, w=w.Sigma() if isinstance(method, ExponentialEulerMaruyama) else w.Zero())
+    return denoising(schedule, model, w=w.Sigma() if method.reads_clock else w.Zero())
 
 
 @pytest.mark.parametrize("method", [*METHODS, *DENOISING], ids=name)

@@ -42,7 +42,7 @@ class Ours(Timed):
             wanted = "a method for ODEs, SDEs or denoising problems"
             raise TypeError(explain(wanted, self.method.solves.__name__, "use one of solvers"))
         self.name = f"solvers:{self.method!r}"
-        self.claimed: float | None = float(self.method.order)
+        self.claimed: float | None = float(getattr(method, "weak_order", self.method.order))
 
     def _drive(self, times: list[float]) -> Drive:
         def run(model: Model, x: States, draws: Draws) -> States:
