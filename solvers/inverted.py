@@ -77,15 +77,24 @@ class Inverted:
         return [Call(step, one.time, k == 0, one.terms == itself) for k, one in enumerate(asked)]
 
     def rest(self, step: int) -> Inverted:
-        """Return the solve from a step on, without a past: a method that needs one begins with steps of order 1.
+        """Return the solve from a step on, without a past, with the evaluations that it has here.
 
-        There each evaluates once, so that the times of evaluation stay those of the whole solve.
+        A method whose start takes more of them begins with steps of order 1 in their place.
+
+        Raises:
+            ValueError: the step is itself one of such a start.
         """
-        times, remembers = self.times[step:], step > 0 and self.programs[step - 1].carried
-        found = self.programs[step:], self.constants
-        if remembers:
-            found = written(self.method, self.pose, times, once=True)
-        return Inverted(self.method, self.pose, times, *found)
+        if step == 0:
+            return Inverted(self.method, self.pose, self.times, self.programs, self.constants)
+        wanted = [call.time for call in self.calls if call.step >= step]
+        for once in (False, True):
+            found = written(self.method, self.pose, self.times[step:], once=once)
+            run = Inverted(self.method, self.pose, self.times[step:], *found)
+            if [call.time for call in run.calls] == wanted:
+                return run
+        remedy = "solve the rest of the grid as a solve of its own"
+        received = f"{type(self.method).__name__} from step {step + 1} on"
+        raise ValueError(explain("a method that can begin anew inside its grid", received, remedy))
 
     def begin(self, x: Array, noise: Increment | None = None) -> Array:
         """Start at a state, and return the point of the first evaluation."""

@@ -267,7 +267,7 @@ class InterpolantScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         times = self.clock.time(timesteps.to(original_samples.device, torch.float32))
         times = times.reshape(()) if times.numel() == 1 else times
         x, schedule = _raised(original_samples), self.sampler.schedule
-        noisy = pad(schedule.alpha(times), x) * x + pad(schedule.sigma(times), x) * noise.to(x.dtype)
+        noisy: Tensor = pad(schedule.alpha(times), x) * x + pad(schedule.sigma(times), x) * noise.to(x.dtype)
         return noisy.to(original_samples.dtype)
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:

@@ -88,13 +88,11 @@ class Run:
     def _start(self, index: int, x: Tensor, noise: Increment) -> None:
         """Begin at an evaluation: the first of its step, with the same times from there on."""
         calls = self.solve.calls
+        if not calls[index].first:
+            received = f"one inside a step, index {index}, timestep {self.told[index]!r}"
+            remedy = "start at a timestep that begins a step, such as the first"
+            raise ValueError(explain("an evaluation that begins a step", received, remedy))
         rest = self.solve.rest(calls[index].step)
-        if not calls[index].first or [call.time for call in rest.calls] != [call.time for call in calls[index:]]:
-            received = f"a start at index {index}, timestep {self.told[index]!r}"
-            remedy = (
-                "start at a timestep that begins a step, or call set_timesteps(times=...) with the rest of the grid"
-            )
-            raise ValueError(explain("an evaluation that a run can begin with", received, remedy))
         self._rest, self._from, self._index, self._point = rest, index, index, rest.begin(x, noise)
 
     def _present(self, timestep: float | Tensor) -> Call:
