@@ -81,18 +81,16 @@ class Run:
         return call, point, self._point
 
     def _first(self, timestep: float | Tensor | None) -> int:
-        if self.begin is not None:
-            return self.begin
-        return 0 if timestep is None else self.find(timestep, self.told)
-
-    def _start(self, index: int, x: Tensor, noise: Increment) -> None:
-        """Begin at an evaluation: the first of its step, with the same times from there on."""
-        calls = self.solve.calls
-        if not calls[index].first:
+        """Return the number of the evaluation that the run begins with."""
+        index = self.begin if self.begin is not None else 0 if timestep is None else self.find(timestep, self.told)
+        if not self.solve.calls[index].first:
             received = f"one inside a step, index {index}, timestep {self.told[index]!r}"
             remedy = "start at a timestep that begins a step, such as the first"
             raise ValueError(explain("an evaluation that begins a step", received, remedy))
-        rest = self.solve.rest(calls[index].step)
+        return index
+
+    def _start(self, index: int, x: Tensor, noise: Increment) -> None:
+        rest = self.solve.rest(self.solve.calls[index].step)
         self._rest, self._from, self._index, self._point = rest, index, index, rest.begin(x, noise)
 
     def _present(self, timestep: float | Tensor) -> Call:

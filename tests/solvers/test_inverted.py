@@ -148,7 +148,7 @@ def test_which_evaluations_are_at_the_state():
 
 
 def test_what_is_refused():
-    """A pole, before anything is asked; a new start among the first steps of AdamsBashforth(4); a stochastic method without noise."""
+    """A pole, before anything is asked; a start among the starting steps of AdamsBashforth(4); no noise."""
     with pytest.raises(PoleError, match="Heun evaluates in step 1"):
         invert(Heun(), lambda network: probability_flow(Linear(), network, Noise), uniform(4))
     with pytest.raises(ValueError, match="received AdamsBashforth from step 3 on"):  # which it takes by RK4
