@@ -347,7 +347,7 @@ def test_what_step_refuses():
     with pytest.raises(ValueError, match="index of an evaluation that begins a step; received 3"):
         scheduler.set_begin_index(3)
     scheduler.step(X, first, X)
-    with pytest.raises(ValueError, match=r"number 1 of the run; received 979.99"):
+    with pytest.raises(ValueError, match=r"number 1 of the run; received 980.0"):
         scheduler.step(X, first, X)
     with pytest.raises(ValueError, match=r"a sample of shape \(4, 3\); received shape \(2, 3\)"):
         scheduler.step(X[:2], second, X[:2])
