@@ -128,12 +128,12 @@ def test_schedulers_in_sigma(method, theirs):
     ours.set_timesteps(timesteps=timesteps)
     assert ours.timesteps.tolist() == theirs.timesteps.tolist()
     x, y = X, X / float(schedule.alpha(1.0))
-    for timestep in ours.timesteps:
-        alpha, seen = float(schedule.alpha(ours.clock.time(float(timestep)))), theirs.scale_model_input(y, timestep)
+    for timestep, theirs_told in zip(ours.timesteps, theirs.timesteps):
+        alpha, seen = float(schedule.alpha(ours.clock.time(float(timestep)))), theirs.scale_model_input(y, theirs_told)
         assert_equal([x], [seen])
         assert_equal([x], [alpha * y])
         x = ours.step(network(timestep, x), timestep, x).prev_sample
-        y = theirs.step(network(timestep, seen), timestep, y).prev_sample
+        y = theirs.step(network(timestep, seen), theirs_told, y).prev_sample
     assert_equal([x], [y])
 
 
