@@ -1,6 +1,6 @@
 r"""A solve turned inside out: whoever has the network evaluates, and is told where.
 
-The steps are those of :mod:`solvers.written`, sums of arrays with evaluations between them. Here they are followed from
+The steps are those of a plan, sums of arrays with evaluations between them. Here they are followed from
 one evaluation to the next, by a loop that belongs to somebody else::
 
     run = invert(method, pose, ts)
