@@ -1,6 +1,8 @@
 """The scheduler for diffusers: what it is made of, what it saves, and what it refuses."""
 
+import importlib
 import json
+import sys
 
 import pytest
 import torch
@@ -167,3 +169,11 @@ def test_what_step_refuses():
         scheduler.step(X, timestep, X)
     with pytest.raises(ValueError, match="12 calls of step, one for each timestep; received one more"):
         scheduler.step(X, first, X)
+
+
+def test_without_diffusers_the_extra_is_named(monkeypatch):
+    """The import of the module fails with what to install."""
+    monkeypatch.delitem(sys.modules, "interpolants.adapters.diffusers")
+    monkeypatch.setitem(sys.modules, "diffusers.configuration_utils", None)
+    with pytest.raises(ImportError, match=r"remedy: pip install .interpolants\[diffusers\]"):
+        importlib.import_module("interpolants.adapters.diffusers")
