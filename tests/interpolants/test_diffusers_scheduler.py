@@ -30,6 +30,7 @@ from solvers import (
     ShARK,
     SiTHeun,
     solve,
+    steps,
     uniform,
 )
 from tests.solvers.solver_methods import DENOISING, METHODS, name
@@ -116,14 +117,17 @@ def test_a_timestep_for_every_evaluation():
     discrete.set_timesteps(timesteps=torch.tensor([900, 10]))
     assert discrete.timesteps.tolist() == [900, 10]
     assert discrete.config.num_train_timesteps == len(discrete) == 1000
-    inner = InterpolantScheduler(DDPMLinear(), Noise, DPMSolverPP(2, "singlestep"), rounded=False)
-    inner.set_timesteps(2)
-    half = [0.5 * float(DDPMLinear().log_snr(time)) for time in (1.0, 0.5)]
-    exact = 1000.0 * float(DDPMLinear().time_of_log_snr(sum(half))) - 1.0
-    assert inner.timesteps.tolist() == pytest.approx([999.0, exact, 499.0], rel=1e-6)
-    rounded = InterpolantScheduler(DDPMLinear(), Noise, DPMSolverPP(2, "singlestep"))
-    rounded.set_timesteps(2)
-    assert rounded.timesteps.tolist() == [999, round(exact), 499]
+    inner, rounded = (
+        InterpolantScheduler(DDPMLinear(), Noise, DPMSolverPP(2, "singlestep"), rounded=each) for each in (False, True)
+    )
+    inner.set_timesteps(4)
+    half = [float(DDPMLinear().log_snr(time)) / 2 for time in (1.0, 0.75, 0.5, 0.25)]
+    exact = [1000.0 * float(DDPMLinear().time_of_log_snr(a + b)) - 1.0 for a, b in zip(half, half[1:])]
+    assert any(fraction % 1.0 > 0.5 for fraction in exact)
+    assert inner.timesteps.tolist() == pytest.approx([999, exact[0], 749, exact[1], 499, exact[2], 249], rel=1e-6)
+    rounded.set_timesteps(4)
+    nearest = [math.floor(fraction + 0.5) for fraction in exact]
+    assert rounded.timesteps.tolist() == [999, nearest[0], 749, nearest[1], 499, nearest[2], 249]
 
 
 def test_grids_by_name_and_times_that_are_given():
@@ -166,6 +170,24 @@ def test_a_method_that_begins_with_noise_needs_the_first_point(method):
             x = scheduler.step(said, timestep, x if unscaled else point, generator).prev_sample
         ends.append(x)
     assert torch.equal(*ends)
+    direct = solved(method, X, GRID, VP(), torch.Generator().manual_seed(1))
+    assert float((x - direct).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("method", [DPMSolverPP(2), Heun()], ids=name)
+def test_a_sample_may_be_changed_where_a_step_begins(method):
+    """As by ``send`` in the open loop: known parts of an image are put back between steps."""
+    scheduler = InterpolantScheduler(VP(), Velocity, method)
+    scheduler.set_timesteps(times=GRID)
+    x, changed = X, max(k for k, each in enumerate(scheduler.timesteps.tolist()) if each == told(GRID[3]))
+    for k, timestep in enumerate(scheduler.timesteps):
+        x = x + 0.1 if k == changed else x
+        x = scheduler.step(network(timestep, x), timestep, x).prev_sample
+    make = probability_flow if method.solves is ODE else denoising
+    loop = steps(make(VP(), lambda time, x: network(told(time), x)), X, GRID, method)
+    for step in loop:
+        step = loop.send(step.x + 0.1) if step.index == 3 else step
+    assert float((x - step.x).abs().max()) < 1e-12
 
 
 def test_noise_comes_from_the_generators():
