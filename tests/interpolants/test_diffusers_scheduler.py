@@ -1,6 +1,7 @@
 """The scheduler for diffusers, used by hand: it solves what ``solve`` solves, and says no where ``solve`` does."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def test_a_timestep_for_every_evaluation():
     )
     inner.set_timesteps(4)
     half = [float(DDPMLinear().log_snr(time)) / 2 for time in (1.0, 0.75, 0.5, 0.25)]
-    exact = [1000.0 * float(DDPMLinear().time_of_log_snr(a + b)) - 1.0 for a, b in zip(half, half[1:])]
+    exact = [1000.0 * float(DDPMLinear().time_of_log_snr(a + b)) - 1.0 for a, b in pairwise(half)]
     assert any(fraction % 1.0 > 0.5 for fraction in exact)
     assert inner.timesteps.tolist() == pytest.approx([999, exact[0], 749, exact[1], 499, exact[2], 249], rel=1e-6)
     rounded.set_timesteps(4)
