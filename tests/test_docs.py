@@ -13,14 +13,15 @@ import backbone
 import interpolants
 import solvers
 from interpolants import diffusion, plots, times, weights
-from solvers import compiled, likelihood, order
+from interpolants.adapters import diffusers as diffusers_adapter
+from solvers import compiled, inverted, likelihood, order
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
     f"{module.__name__}.{name}"
     for module in (
-        *(interpolants, diffusion, weights, times, plots),
-        *(solvers, compiled, likelihood, order),
+        *(interpolants, diffusion, weights, times, plots, diffusers_adapter),
+        *(solvers, compiled, inverted, likelihood, order),
         backbone,
     )
     for name in module.__all__

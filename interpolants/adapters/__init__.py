@@ -1,0 +1,1 @@
+"""The library behind the interfaces of others; each module imports the library that it is for."""
