@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,8 @@ from solvers import (
     LeimkuhlerMatthews,
     Mean,
     PoleError,
+    SASolver,
+    SDEDPMSolverPP,
     ShARK,
     SiTHeun,
     StochasticHeun,
@@ -40,6 +43,9 @@ METHODS = (
     ShARK(),
     SRA3(),
     ExponentialEulerMaruyama(),
+    SDEDPMSolverPP(2),
+    SDEDPMSolverPP(3),
+    SASolver(2, 3),
 )
 SCHEDULES = (Linear(), GVP(), VP())
 VARIANCES = np.array([0.05, 0.3, 2.0])
@@ -60,7 +66,7 @@ class WeakOrders(Generated):
             errors = _errors(method, Linear(), kl, STOP, (160 // method.evaluations,))[0]
             cells = [variance for variance, _ in inner] + [inner[0][1]]
             label = (str(method.evaluations), str(method.weak_order))
-            rows.append((code(type(method).__name__), *label, *cells, *(f"{error:.0e}" for error in errors)))
+            rows.append((code(_name(method)), *label, *cells, *(f"{error:.0e}" for error in errors)))
         orders = (*(f"{schedule.name}" for schedule in SCHEDULES), "covariance")
         return [table(("method", "calls", "label", *orders, "error", "of cov."), rows)]
 
@@ -84,8 +90,13 @@ class ToData(Generated):
                 _orders(method, schedule, w, 0.0, FINE)[0] if _runs(method, schedule, w) else "refused"
                 for schedule, w in choices
             ]
-            rows.append((code(type(method).__name__), *cells))
+            rows.append((code(_name(method)), *cells))
         return [table(("method", *(f"{schedule.name}, {w}" for schedule, w in choices)), rows)]
+
+
+def _name(method: Any) -> str:
+    given = [str(getattr(method, part.name)) for part in fields(method)]
+    return f"{type(method).__name__}({', '.join(given)})"
 
 
 def _runs(method: Any, schedule: Any, w: Any) -> bool:
