@@ -95,11 +95,10 @@ class Sampler:
             with _advised():
                 solution = solve(problem, _state(x), ts, method, save=True)
             if solution.status != "success":
-                raise ValueError(
-                    explain("a solve that ends", f"the status {solution.status!r}", "loosen rtol and atol")
-                )
-            states: Tensor = solution.xs
-            return states.to(x.dtype)
+                received, remedy = f"the status {solution.status!r}", "loosen rtol and atol"
+                raise ValueError(explain("a solve that reaches its last time", received, remedy))
+            xs: Any = solution.xs
+            return xs.to(x.dtype)  # type: ignore[no-any-return]
 
         return sample
 
@@ -138,7 +137,7 @@ class Sampler:
         w = diffusion_coefficient(diffusion_form, diffusion_norm)
         method = named("sampling_method", sampling_method, {"Euler": EulerMaruyama(), "Heun": SiTHeun()})
         if last_step is not None:
-            named("last_step: None or", last_step, dict.fromkeys(("Mean", "Tweedie", "Euler")))
+            named("last_step (or None)", last_step, dict.fromkeys(("Mean", "Tweedie", "Euler")))
             if not 0.0 < last_step_size < 1.0:
                 wanted = "last_step_size: a length in (0, 1)"
                 raise ValueError(explain(wanted, repr(last_step_size), "pass 0.04, or last_step=None for none"))

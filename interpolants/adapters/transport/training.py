@@ -61,7 +61,7 @@ def create_transport(
     path = PathType(named("path_type", path_type, {kind.value: kind.value for kind in PathType}))
     weight = WeightType.NONE
     if loss_weight is not None:
-        weight = named("loss_weight: None or", loss_weight, {str(kind.value): kind for kind in list(WeightType)[1:]})
+        weight = named("loss_weight (or None)", loss_weight, {str(kind.value): kind for kind in list(WeightType)[1:]})
     near = 0.0 if model is ModelType.VELOCITY else 1e-3
     training, sampling = (1e-5, 1e-3) if path is PathType.VP else (near, near)
     return Transport(
