@@ -58,18 +58,17 @@ def test_reverse_goes_from_data_to_noise(path, prediction):
     assert_near(sampler(start(), network), wanted, 1e-12)
 
 
-@pytest.mark.parametrize(("method", "path"), list(product(ADAPTIVE, PATHS)))
-def test_adaptive_ends_agree_to_the_tolerance(method, path):
-    """Both ends of torchdiffeq's and this solve are within 100 tolerances; loose and tight solves differ."""
-    x, ends = start(), {}
-    for rtol in (1e-4, 1e-8):
-        sampler = Sampler(create_transport(path)).sample_ode(sampling_method=method, num_steps=5, rtol=rtol, atol=rtol)
-        found = sampler(x, network)
-        bounds = interval(path, "velocity")
-        wanted = published.ode(path, "velocity", network, x, bounds, 5, method, rtol=rtol / 10, atol=rtol / 10)
-        assert_near(found, wanted, 100 * rtol)
-        ends[rtol] = found[-1]
-    assert (ends[1e-4] - ends[1e-8]).abs().max() > 1e-9
+@pytest.mark.parametrize(("method", "path"), [*product(ADAPTIVE, ("Linear",)), ("dopri5", "VP")])
+def test_adaptive_states_agree_to_the_tolerance(method, path):
+    """All states are within 10 tolerances of torchdiffeq's finest solve, and its own at these within 1000."""
+    x, bounds = start(), interval(path, "velocity")
+    fine = published.ode(path, "velocity", network, x, bounds, 5, "dopri8", rtol=1e-12, atol=1e-12)
+    for tolerance in (1e-4, 1e-7):
+        options = {"rtol": tolerance, "atol": tolerance}
+        found = Sampler(create_transport(path)).sample_ode(sampling_method=method, num_steps=5, **options)(x, network)
+        assert_near(found, fine, 10 * tolerance)
+        assert_near(found[-1], published.ode(path, "velocity", network, x, bounds, 5, method, **options)[-1], 1e-3)
+        assert (found - fine).abs().max() > 1e-3 * tolerance
 
 
 @pytest.mark.covering(4)
@@ -84,8 +83,6 @@ def test_sde_is_the_published_loop(path, prediction, form):
         options = {"last_step": last, "last_step_size": 0.1, "num_steps": 9, "diffusion_norm": 0.7}
         sampler = Sampler(transport).sample_sde(sampling_method=method, diffusion_form=form, **options)
         bounds = interval(path, prediction, last=size)
-        if form == "constant":  # a float in the published code, whose root torch refuses
-            bounds = tuple(float(end) for end in bounds)
         given = {"form": form, "norm": 0.7, "method": method, "last": last, "size": 0.1}
         torch.manual_seed(7)
         wanted = published.sde(path, prediction, network, x, bounds, 9, **given)

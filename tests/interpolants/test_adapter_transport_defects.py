@@ -1,0 +1,304 @@
+"""Where SiT's interface over this library differs from the published one, and what the published one does there."""
+
+import math
+
+import pytest
+import torch
+
+from interpolants.adapters.transport import Sampler, create_transport
+from solvers import NonFiniteError, PoleError
+from tests.support import sit_published as published
+from tests.support.sit_published import Gaussian, network, wide
+
+POINT = 0.25
+
+
+def gaussian(path):
+    """The exact model of N(0, 1/4)."""
+    return Gaussian(path, 0.0, POINT)
+
+
+def rates(path, form, t):
+    """Return (v − half of w times score)'s slope −a of a reverse SDE at a Gaussian, in t', and w, by closed form."""
+    time = torch.tensor(t, dtype=torch.float64)
+    alpha, d_alpha, sigma, d_sigma = published.levels(path, time)
+    variance = alpha**2 * POINT + sigma**2
+    half = float(published.diffusion(path, form, 1.0, time))
+    return float((alpha * d_alpha * POINT + sigma * d_sigma) / variance) - half / float(variance), 2 * half
+
+
+def law(path, monkeypatch, **options):
+    """Return the factor of the start and the variance of the noise in a sampler's result, read off unit vectors.
+
+    Row 0 starts at 1 without noise; row k draws 1 in the k-th draw and 0 in all others.
+    """
+    steps, drawn = options["num_steps"], 0
+
+    def unit(shape, **_):
+        nonlocal drawn
+        drawn += 1
+        row = torch.zeros(shape, dtype=torch.float64)
+        row[drawn] = 1.0
+        return row
+
+    x = torch.zeros(steps + 1, 1, dtype=torch.float64)
+    x[0] = 1.0
+    sampler = Sampler(create_transport(path)).sample_sde(**options)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "randn", unit)
+        end = sampler(x, gaussian(path).velocity)[-1]
+    return float(end[0]), float((end[1:] ** 2).sum())
+
+
+def euler_maruyama(path, form, steps, last, *, anew):
+    """Return the same by the recursion V⁺ = (1 + ha)²V + hw; with ``anew`` the first step draws σ_s ξ about α_s x̂."""
+    stop, factor, variance = 1.0 - last, 1.0, 0.0
+    h, first = stop / (steps - 1), 0
+    if anew:
+        # v = (α̇/σ̇ …) at α = 0 is blind to the data but for its mean, so x̂ = m = 0 and the start is forgotten.
+        sigma = published.levels(path, torch.tensor(h).double())[2]
+        factor, variance, first = 0.0, float(sigma) ** 2, 1
+    for k in range(first, steps - 1):
+        a, w = rates(path, form, k * h)
+        factor, variance = (1 + h * a) * factor, (1 + h * a) ** 2 * variance + h * w
+    if last:
+        a, _ = rates(path, form, stop)
+        factor, variance = (1 + last * a) * factor, (1 + last * a) ** 2 * variance
+    return factor, variance
+
+
+@pytest.mark.parametrize("path", ["Linear", "GVP"])
+@pytest.mark.parametrize("method", ["Euler", "Heun"])
+def test_sbdm_of_a_velocity_model_is_finite(path, method):
+    """The published loop ends in NaN, for κ is infinite at t' = 0; here the first step draws the noise anew."""
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    given = {"form": "SBDM", "method": method, "last": "Mean"}
+    assert published.sde(path, "velocity", network, x, (0.0, 0.96), 20, **given)[-1].isnan().all()
+    found = Sampler(create_transport(path)).sample_sde(sampling_method=method, num_steps=20)(x, network)
+    assert len(found) == 20
+    assert torch.isfinite(torch.stack(found)).all()
+
+
+@pytest.mark.parametrize("norm", [0.5, 1.0, 3.0])
+def test_the_first_step_of_sbdm_is_exact(norm):
+    """Linear, any norm: x_s = α_s x̂ + σ_s ξ with x̂ = x + v(x, 0), then the published steps from there."""
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    sampler = Sampler(create_transport()).sample_sde(num_steps=5, last_step_size=0.2, diffusion_norm=norm)
+    torch.manual_seed(3)
+    found = sampler(x, network)
+    torch.manual_seed(3)
+    noise = torch.randn(4, 3).double()
+    first = 0.2 * (x + network(x, torch.zeros(4).double())) + 0.8 * noise
+    given = {"form": "SBDM", "norm": norm, "last": "Mean", "size": 0.2}
+    wanted = [first, *published.sde("Linear", "velocity", network, first, (0.2, 0.8), 4, **given)]
+    assert torch.allclose(torch.stack(found), torch.stack(wanted), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("path", ["Linear", "GVP"])
+def test_the_law_of_sbdm(path, monkeypatch):
+    """On N(0, 1/4) the sampler has the law of the recursion, and its variance converges with order 1."""
+    errors = []
+    for steps in (60, 120, 240):
+        options = {"num_steps": steps, "last_step": None}
+        factor, variance = law(path, monkeypatch, **options)
+        assert (factor, variance) == pytest.approx(euler_maruyama(path, "SBDM", steps, 0.0, anew=True), rel=1e-10)
+        errors.append(variance / POINT - 1)
+    assert 0 < errors[2] < 0.02
+    assert 1.9 < errors[0] / errors[1] < 2.1
+    assert 1.9 < errors[1] / errors[2] < 2.1
+
+
+@pytest.mark.parametrize("path", ["Linear", "GVP", "VP"])
+def test_bias_of_the_published_setting(path, monkeypatch):
+    """The exact variance with form sigma and 250 states: a last step of one stride in place of ten is closer."""
+    bias = {}
+    for size in (0.04, 0.004):
+        given = {"num_steps": 250, "diffusion_form": "sigma", "last_step_size": size}
+        factor, noise = law(path, monkeypatch, **given)
+        wanted = euler_maruyama(path, "sigma", 250, size, anew=False)
+        assert (factor, noise) == pytest.approx(wanted, rel=1e-10)
+        start = float(gaussian(path).spread(0.0)) ** 2
+        bias[size] = (factor**2 * start + noise) / POINT - 1
+    assert abs(bias[0.004]) < 0.5 * abs(bias[0.04])
+    assert bias[0.04] == pytest.approx({"Linear": -0.02, "GVP": -0.02, "VP": -0.02}[path], abs=0.001)
+
+
+@pytest.mark.parametrize("path", ["Linear", "GVP"])
+@pytest.mark.parametrize("form", ["SBDM", "sigma", "linear", "decreasing", "increasing-decreasing"])
+def test_heun_without_a_last_step_is_finite(path, form):
+    """The published loop divides 0 by 0 at t' = 1; here the drift has its limit, that of the closed form."""
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    options = {"sampling_method": "Heun", "diffusion_form": form, "last_step": None, "num_steps": 12}
+    model, begin = gaussian(path).velocity, 0.0
+    if form == "SBDM":  # kept from t' = 0, where it is infinite, by an eps that the published code sets to zero
+        begin = 0.1
+    bounds = (begin, 1.0 - begin) if form == "SBDM" else (0.0, 1.0)
+    given = {"form": form, "method": "Heun", "last": None}
+    if form != "SBDM":
+        assert published.sde(path, "velocity", model, x, bounds, 12, **given)[-1].isnan().any()
+    sampler = Sampler(create_transport(path, sample_eps=begin)).sample_sde(**options)
+    torch.manual_seed(5)
+    found = sampler(x, model)
+    torch.manual_seed(5)
+    times, state = torch.linspace(*bounds, 12, dtype=torch.float64).tolist(), x
+    for t0, t1 in zip(times, times[1:]):
+        (a0, w0), (a1, _) = rates(path, form, t0), rates(path, form, t1)
+        kicked = state + math.sqrt(w0 * (t1 - t0)) * torch.randn(4, 3).double()
+        state = kicked + 0.5 * (t1 - t0) * (a0 * kicked + a1 * (kicked + (t1 - t0) * a0 * kicked))
+    assert torch.allclose(found[-1], state, rtol=1e-11, atol=1e-11)
+
+
+def test_what_is_infinite_is_refused_with_the_remedy():
+    """A constant diffusion at the data, a noise model at both ends: named, before the model is called."""
+    x = torch.zeros(2, 3)
+    heun = {"sampling_method": "Heun", "diffusion_form": "constant", "last_step": None}
+    calls = [
+        (create_transport(), "sample_sde", heun),
+        (create_transport("Linear", "noise", sample_eps=0.0), "sample_ode", {}),
+        (create_transport("GVP", "score", sample_eps=0.0), "sample_ode_likelihood", {}),
+        (create_transport("Linear", "noise", sample_eps=0.0), "sample_sde", {}),
+    ]
+    for transport, name, options in calls:
+        with pytest.raises(PoleError, match=r"a pole at time .*create_transport\(..., sample_eps=1e-3\)"):
+            getattr(Sampler(transport), name)(**options)(x, None or (lambda x, t: pytest.fail("called")))
+
+
+def test_both_spellings():
+    """The published code knows "inccreasing-decreasing" alone, its command line the other alone: here both."""
+    x, ends = torch.ones(2, 3), []
+    for form in ("inccreasing-decreasing", "increasing-decreasing"):
+        torch.manual_seed(6)
+        ends.append(Sampler(create_transport()).sample_sde(diffusion_form=form, num_steps=9)(x, network)[-1])
+    assert torch.equal(*ends)
+
+
+def test_a_velocity_model_is_called_once_per_step():
+    """num_steps counts times: 49 evaluations of Euler for 50, and 250 of the SDE, not 499; 2 per step of Heun."""
+    calls = []
+
+    def model(x, t):
+        calls.append(t)
+        return -x
+
+    def count(sample):
+        calls.clear()
+        sample(torch.ones(2, 3), model)
+        return len(calls)
+
+    sampler = Sampler(create_transport())
+    assert count(sampler.sample_ode(sampling_method="euler", num_steps=50)) == 49
+    assert count(sampler.sample_sde(diffusion_form="sigma")) == 250
+    assert count(sampler.sample_sde()) == 250
+    assert count(sampler.sample_sde(diffusion_form="sigma", last_step=None)) == 249
+    assert count(sampler.sample_sde(diffusion_form="sigma", sampling_method="Heun", last_step="Tweedie")) == 499
+
+
+def test_a_likelihood_has_one_probe_and_few_evaluations():
+    """Probes drawn anew at every evaluation make an integrand of noise; the published count here was 856."""
+    turn, _ = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(7)))
+    exact, calls = Gaussian("Linear", torch.zeros(4), torch.tensor([0.1, 0.5, 1.0, 3.0]), turn), []
+
+    def model(x, t):
+        calls.append(t)
+        return exact.velocity(x, t)
+
+    x = torch.randn(8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    Sampler(create_transport()).sample_ode_likelihood()(x, model)
+    assert len(calls) < 80
+
+
+@pytest.mark.parametrize("prediction", ["velocity", "noise"])
+def test_the_reverse_interval_of_vp(prediction):
+    """From 1 − eps to 0, not from 1 to eps: a noise model divides by σ = 0 there, and noise is at 0."""
+    exact, x = Gaussian("VP", 0.0, 0.3), torch.ones(2, 3, dtype=torch.float64)
+    model = getattr(exact, prediction)
+    ends = published.ode("VP", prediction, model, x, (1.0, 1e-3), 20, "euler")
+    assert prediction == "velocity" or ends[-1].isnan().all()
+    sampler = Sampler(create_transport("VP", prediction))
+    options = {"rtol": 1e-9, "atol": 1e-9}
+    wanted = x * exact.spread(0.0) / exact.spread(1 - 1e-3)
+    assert torch.allclose(sampler.sample_ode(reverse=True, **options)(x, model)[-1], wanted, rtol=1e-6)
+    assert torch.allclose(sampler.sample_ode_likelihood(**options)(x, model)[1], wanted, rtol=1e-6)
+
+
+def test_each_eps_has_its_own_default_and_none_is_lost():
+    """One given alone leaves the other at its default; a velocity model keeps what it is given."""
+    one = create_transport("VP", train_eps=1e-4)
+    other = create_transport("GVP", "noise", sample_eps=1e-2)
+    assert (one.train_eps, one.sample_eps) == (1e-4, 1e-3)
+    assert (other.train_eps, other.sample_eps) == (1e-3, 1e-2)
+    kept = create_transport(train_eps=1e-4, sample_eps=1e-2)
+    assert (kept.train_eps, kept.sample_eps) == (1e-4, 1e-2)
+    assert kept.check_interval(1e-4, 1e-2, sde=True, eval=True) == (1e-2, 1 - 1e-2)
+
+
+def test_half_precision_data_have_single_precision_times_and_losses():
+    """4096 times of bfloat16 data are all but distinct (684 there), the model sees bfloat16 points, the loss is exact."""
+    torch.manual_seed(9)
+    x1, seen = torch.randn(4096, 2).bfloat16(), []
+
+    def model(x, t):
+        seen.append(x.dtype)
+        return x.float() * wide(t, x)
+
+    transport = create_transport()
+    torch.manual_seed(10)
+    t, x0, _ = transport.sample(x1)
+    assert t.dtype == torch.float32
+    assert t.unique().numel() > 4090
+    assert x0.dtype == torch.bfloat16
+    torch.manual_seed(10)
+    loss = transport.training_losses(model, x1)["loss"]
+    point = (wide(t, x1) * x1.float() + (1 - wide(t, x1)) * x0.float()).bfloat16()
+    wanted = ((model(point, t) - x1.float() + x0.float()) ** 2).mean(1)
+    assert loss.dtype == torch.float32
+    assert set(seen) == {torch.bfloat16}
+    # One rounding of the point may fall on the other side.
+    assert (loss - wanted).abs().median() < 1e-6
+    assert torch.allclose(loss, wanted, rtol=0.05, atol=0.05)
+
+
+def test_half_precision_noise_is_solved_in_single_precision():
+    """States come back in bfloat16, one rounding from those of float32 noise with the same rounded model."""
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(11)).bfloat16()
+
+    def model(x, t):
+        assert t.dtype == torch.float32
+        return network(x.bfloat16(), t).to(x.dtype)
+
+    sampler = Sampler(create_transport())
+    for sample in (
+        sampler.sample_ode(sampling_method="heun2", num_steps=30),
+        sampler.sample_sde(diffusion_form="sigma", num_steps=30),
+    ):
+        torch.manual_seed(12)
+        half = sample(x, model)[-1]
+        torch.manual_seed(12)
+        single = sample(x.float(), model)[-1]
+        assert half.dtype == torch.bfloat16
+        assert torch.equal(half, single.bfloat16())
+
+
+def test_the_level_of_noise_keeps_its_digits_near_the_data():
+    """σ of VP at t' = 1 − 1e-4 in single precision: 1 − exp loses three digits, this none."""
+    t = torch.tensor([1 - 1e-4])
+    exact = published.levels("VP", t.double())[2]
+    naive = torch.sqrt(1 - torch.exp(2 * (-0.25 * (1 - t) ** 2 * 19.9 - 0.05 * (1 - t))))
+    assert abs(naive / exact - 1) > 1e-4
+    assert abs(create_transport("VP").path_sampler.compute_sigma_t(t)[0] / exact - 1) < 1e-6
+
+
+def test_an_infinite_expected_loss_is_refused():
+    """A weight that is infinite at an end, without an eps; the published loss is then ruled by single draws."""
+    for arguments in (("Linear", "noise", "velocity"), ("GVP", "score", "likelihood"), ("VP", "velocity")):
+        transport = create_transport(*arguments, train_eps=0.0)
+        with pytest.raises(ValueError, match="expected a finite mean loss"):
+            transport.training_losses(network, torch.zeros(4, 2))
+
+
+def test_nan_is_not_returned():
+    """A model that turns to NaN ends the solve with an error that says where."""
+    sampler, x = Sampler(create_transport()), torch.ones(2, 3)
+    for sample in (sampler.sample_ode(sampling_method="euler"), sampler.sample_sde(diffusion_form="sigma")):
+        with pytest.raises(NonFiniteError, match="first in step"):
+            sample(x, lambda x, t: x / (t[0] < 0.5))
