@@ -60,14 +60,16 @@ def test_reverse_goes_from_data_to_noise(path, prediction):
 
 @pytest.mark.parametrize(("method", "path"), [*product(ADAPTIVE, ("Linear",)), ("dopri5", "VP")])
 def test_adaptive_states_agree_to_the_tolerance(method, path):
-    """All states are within 10 tolerances of torchdiffeq's finest solve, and its own at these within 1000."""
+    """All states are within 10 tolerances of torchdiffeq's finest solve, the end near that at the same tolerances."""
+    near = 30 if method == "dopri5" else 1000  # its own errors at these: 22 tolerances of dopri5, 430 of bosh3
     x, bounds = start(), interval(path, "velocity")
     fine = published.ode(path, "velocity", network, x, bounds, 5, "dopri8", rtol=1e-12, atol=1e-12)
     for tolerance in (1e-4, 1e-7):
         options = {"rtol": tolerance, "atol": tolerance}
         found = Sampler(create_transport(path)).sample_ode(sampling_method=method, num_steps=5, **options)(x, network)
         assert_near(found, fine, 10 * tolerance)
-        assert_near(found[-1], published.ode(path, "velocity", network, x, bounds, 5, method, **options)[-1], 1e-3)
+        theirs = published.ode(path, "velocity", network, x, bounds, 5, method, **options)
+        assert_near(found[-1], theirs[-1], near * tolerance)
         assert (found - fine).abs().max() > 1e-3 * tolerance
 
 
