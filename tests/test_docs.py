@@ -13,13 +13,14 @@ import backbone
 import interpolants
 import solvers
 from interpolants import diffusion, plots, times, weights
+from interpolants.adapters import transport
 from solvers import compiled, likelihood, order
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
     f"{module.__name__}.{name}"
     for module in (
-        *(interpolants, diffusion, weights, times, plots),
+        *(interpolants, diffusion, weights, times, plots, transport),
         *(solvers, compiled, likelihood, order),
         backbone,
     )

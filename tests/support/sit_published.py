@@ -146,8 +146,8 @@ class Gaussian:
     """
 
     def __init__(self, path, mean, var, rotation=None):
-        self.path, self.mean, self.rotation = path, torch.as_tensor(mean).double(), rotation
-        self.var = torch.as_tensor(var).double()
+        self.path, self.rotation = path, rotation
+        self.mean, self.var = (torch.as_tensor(each, dtype=torch.float64) for each in (mean, var))
 
     def spread(self, t):
         """Return the standard deviations at a time."""
