@@ -73,7 +73,7 @@ def test_adaptive_states_agree_to_the_tolerance(method, path):
         assert (found - fine).abs().max() > 1e-3 * tolerance
 
 
-@pytest.mark.covering(4)
+@pytest.mark.covering(7)
 @pytest.mark.parametrize(("path", "prediction", "form"), COMBINATIONS)
 def test_sde_is_the_published_loop(path, prediction, form):
     """All states of 9, for both methods and every last step, from the same seed: to 1e-12 in double precision."""
@@ -95,6 +95,7 @@ def test_sde_is_the_published_loop(path, prediction, form):
             assert_near(one, other, 1e-11 if prediction != "velocity" else 2e-12)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(("path", "method", "last"), list(product(PATHS, ("Euler", "Heun"), ("Mean", "Tweedie"))))
 def test_sde_in_single_precision(path, method, last):
     """At the published defaults of 250 states and a last step of 0.04 with the form sigma, to 2e-5."""
