@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "evidence",
     "sampler_tables",
+    "stochastic_tables",
     "stored_tables",
     "tables",
 ]

@@ -208,7 +208,8 @@ class Methods(Generated):
 
     def build(self) -> list[nodes.Node]:
         public = [getattr(solvers, name) for name in solvers.__all__]
-        methods = [item for item in public if isinstance(item, type) and hasattr(item, "nodes")]
+        # A wrapper, such as LastStep, has the facts of what is inside.
+        methods = [item for item in public if hasattr(item, "order") and isinstance(item.solves, type)]
         rows = [
             (code(item.__name__), *self._facts(item())) for item in sorted(methods, key=lambda m: m.solves.__name__)
         ]

@@ -27,7 +27,7 @@ from interpolants.prediction import Data, Prediction, Velocity, conversion, expe
 from interpolants.schedule import Schedule
 from interpolants.suggestion import Suggestion, safe
 from interpolants.targets.mixture import GaussianMixture
-from solvers import ODE, SDE, Denoising, Pole
+from solvers import ODE, SDE, Denoising, EulerMaruyama, Pole, StochasticHeun
 from solvers.errors import explain
 from solvers.problem import Problem
 
@@ -242,12 +242,22 @@ def _poles(combination: Combination, prediction: Prediction, noise: Coefficient 
     times = {*combination.poles, *_infinite(combination.schedule, prediction)}
     times |= set(noise.poles if noise is not None else ())
     choice = safe(times, domain, stochastic=noise is not None)
+    endless = {end.time for end in (noise.ends if noise is not None else ()) if end.is_pole and end.order <= -0.5}
     return tuple(
-        Pole(time, f"{combination.label} is infinite at t = {time:g}", _remedy(choice, time == domain[1]))
+        Pole(
+            time,
+            f"{combination.label} is infinite at t = {time:g}",
+            _remedy(choice, time == domain[1]),
+            integrable=time not in endless,
+        )
         for time in sorted(times)
     )
 
 
 def _remedy(choice: Suggestion, at_noise: bool) -> str:
-    other = ", or choose a w or a prediction that is finite there" if at_noise else ""
+    other = ""
+    if at_noise:
+        other = ", or choose a w or a prediction that is finite there"
+    if at_noise and isinstance(choice.method, (EulerMaruyama, StochasticHeun)):
+        other += ", or pass denoising(...) with the same w to ExponentialEulerMaruyama(), which begins there"
     return f"{choice} avoids it (interpolants.suggest proposes a method and a grid){other}"

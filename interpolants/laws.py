@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from interpolants.coefficient import Array
 from interpolants.combination import expect_model
 from interpolants.diffusion import DiffusionCoefficient, Zero, expect_diffusion
 from interpolants.divergence import gap
-from interpolants.dynamics import Model, denoising, probability_flow, reverse_sde
+from interpolants.dynamics import Model, denoising, forward_sde, probability_flow, reverse_sde
 from interpolants.path import Path
 from interpolants.prediction import Prediction, Velocity, expect_prediction
 from interpolants.response import Response, respond
@@ -150,7 +151,7 @@ def sampler_law(
     r"""Return the exact law of what ``solve`` returns on a Gaussian path: no Monte Carlo, no small steps.
 
     The method decides the problem: the probability flow for a method for ODEs, the reverse SDE with ``w`` for one for
-    SDEs, :func:`denoising` with ``w`` for an exponential one.
+    SDEs (the forward one where the times of the grid rise), :func:`denoising` with ``w`` for an exponential one.
 
     >>> import numpy as np
     >>> from interpolants import Gaussian, Linear, Path, diffusion, sampler_law
@@ -197,15 +198,23 @@ class Sampler:
         self._diagonal = model is None
         if model is None:
             exact = _coordinates(path, source)
-            self._problem = _problem(path, method, w, source, lambda time, x: exact(time, x, self._rows))
+            predict: Model = lambda time, x: exact(time, x, self._rows)  # noqa: E731
         else:
             expect_model(model)
-            self._problem = _problem(path, method, w, source, _in_eigenbasis(path, model))
+            predict = _in_eigenbasis(path, model)
+        self._problem = lru_cache(lambda rising: _problem(path, method, w, source, predict, rising))
+        self._problem(False)
 
     def law(self, ts: Any, *, from_prior: bool = False, save: bool = False) -> Law:
         """Return the law on a grid."""
         times = check_grid(ts)
-        response = respond(self._built, self.method, times, self.dimension, diagonal=self._diagonal, save=save)
+        problem = self._problem(bool(times[-1] > times[0]))
+
+        def built(rows: Floats) -> Problem:
+            self._rows = rows
+            return problem
+
+        response = respond(built, self.method, times, self.dimension, diagonal=self._diagonal, save=save)
         if from_prior:
             start = np.zeros(self.dimension), np.full(self.dimension, self.path.schedule.prior_scale)
         else:
@@ -213,10 +222,6 @@ class Sampler:
         kept = enumerate(times if save else times[-1:])
         laws = [_law(self.path, float(time), k, response, start) for k, time in kept]
         return replace(laws[-1], history=tuple(laws)) if save else laws[-1]
-
-    def _built(self, rows: Floats) -> Problem:
-        self._rows = rows
-        return self._problem
 
 
 def _law(path: Path, time: float, k: int, response: Response, start: tuple[Floats, Floats]) -> Law:
@@ -236,8 +241,10 @@ def _marginal(path: Path, time: float) -> tuple[Floats, Floats]:
     return alpha * (basis.T @ target.mean), np.hypot(alpha * np.sqrt(values), sigma)
 
 
-def _problem(path: Path, method: Method, w: DiffusionCoefficient, prediction: Prediction, model: Model) -> Problem:
-    """Return the problem that the method solves."""
+def _problem(
+    path: Path, method: Method, w: DiffusionCoefficient, prediction: Prediction, model: Model, rising: bool
+) -> Problem:
+    """Return the problem that the method solves, from noise to data or, where times rise, from data to noise."""
     schedule, kind = path.schedule, expect_method(method).solves
     if issubclass(ODE, kind):
         if expect_diffusion(w).expression(schedule) != 0:
@@ -245,7 +252,7 @@ def _problem(path: Path, method: Method, w: DiffusionCoefficient, prediction: Pr
             raise ValueError(explain(f"w = 0 for {type(method).__name__}, a method for ODEs", f"w = {w}", remedy))
         return probability_flow(schedule, model, prediction)
     if issubclass(SDE, kind):
-        return reverse_sde(schedule, model, w, prediction)
+        return (forward_sde if rising else reverse_sde)(schedule, model, w, prediction)
     if issubclass(Denoising, kind):
         return denoising(schedule, model, prediction, w)
     raise TypeError(explain("a method for ODEs, SDEs or denoising problems", kind.__name__, "use one of solvers"))

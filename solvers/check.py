@@ -101,6 +101,7 @@ def check_within(problem: Problem, times: Sequence[float]) -> None:
 
 def check_poles(problem: Problem, times: Sequence[float], method: Method) -> None:
     """Refuse a solve in which the method would evaluate the problem at one of its poles."""
+    _check_reach(problem, times)
     parts = method.parts(problem, list(times)) if hasattr(method, "parts") else [(problem, times, method)]
     for posed, part, taking in parts:
         poles = {float(pole.time): pole for pole in posed.poles}
@@ -110,6 +111,18 @@ def check_poles(problem: Problem, times: Sequence[float], method: Method) -> Non
             if time in poles:
                 raise PoleError(_describe(poles[time], part, index, taking))
         _check_noise(posed, part, taking, poles)
+
+
+def _check_reach(problem: Problem, times: Sequence[float]) -> None:
+    """Refuse a grid that begins or ends at a pole which no number of steps reaches."""
+    for pole in problem.poles:
+        if not pole.integrable and pole.time in (times[0], times[-1]):
+            first = pole.time == times[0]
+            wanted = "a grid that stays away from times up to which the noise has no finite integral"
+            received = f"one that {'starts' if first else 'ends'} at {pole.time!r} ({pole.reason})"
+            raise PoleError(
+                explain(wanted, received, f"{pole.remedy}; or move its {'first' if first else 'last'} time")
+            )
 
 
 def _check_noise(problem: Problem, times: Sequence[float], method: Method, poles: dict[float, Pole]) -> None:

@@ -19,17 +19,20 @@ Field: TypeAlias = Callable[[float, Array], Array]
 
 @dataclass(frozen=True)
 class Pole:
-    """A time at which a problem has no finite value.
+    r"""A time at which a problem has no finite value.
 
     Args:
         time: where.
         reason: what diverges there, in words for the person who reads the error.
         remedy: what to choose instead; a solve adds which end of the grid to move.
+        integrable: whether what diverges has a finite integral up to the pole. Where it has not, as noise of variance
+            :math:`w \sim 1/(1 - t)` at t = 1, no number of steps reaches the pole: a grid may not end there.
     """
 
     time: float
     reason: str
     remedy: str = ""
+    integrable: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.time, (int, float)) or math.isnan(self.time):
