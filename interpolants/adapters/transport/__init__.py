@@ -7,8 +7,8 @@ the model is ``model(x, t', **kwargs)`` with :math:`t'` of shape (B,), x1 is dat
 """
 
 from interpolants.adapters.transport.kinds import ModelType, PathType, WeightType
-from interpolants.adapters.transport.plan import Plan
+from interpolants.adapters.transport.path_sampler import PathSampler
 from interpolants.adapters.transport.sampler import Sampler
 from interpolants.adapters.transport.training import Transport, create_transport
 
-__all__ = ["ModelType", "PathType", "Plan", "Sampler", "Transport", "WeightType", "create_transport"]
+__all__ = ["ModelType", "PathSampler", "PathType", "Sampler", "Transport", "WeightType", "create_transport"]

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from interpolants.adapters.transport.kinds import diffusion_coefficient, named
 from interpolants.adapters.transport.methods import ode_method
-from interpolants.adapters.transport.plan import single
+from interpolants.adapters.transport.path_sampler import single
 from interpolants.adapters.transport.training import Field, Transport
 from interpolants.combination import expect_shape
 from interpolants.dynamics import Model, denoising, probability_flow, reverse_sde
@@ -170,7 +170,7 @@ class Sampler:
         r"""Return ``likelihood(x, model, **model_kwargs)`` → the log-densities of data, (B,), and their noise.
 
         The divergence is Hutchinson's estimate with one Rademacher probe for each point, the same at all times. For
-        exact divergences or several probes: :mod:`solvers.likelihood`.
+        exact divergences or several probes use :func:`solvers.likelihood.log_likelihood`.
 
         Args:
             sampling_method: as for :meth:`sample_ode`.

@@ -12,7 +12,7 @@ from sympy import Integer
 from torch import Generator, Tensor
 
 from interpolants.adapters.transport.kinds import ModelType, PathType, WeightType, named
-from interpolants.adapters.transport.plan import Plan, flip, single
+from interpolants.adapters.transport.path_sampler import PathSampler, flip, single
 from interpolants.combination import Combination, expect_shape
 from interpolants.dynamics import drift_combination
 from interpolants.objective import Objective
@@ -84,7 +84,7 @@ class Transport:
         sample_eps: how far sampling times do.
 
     Attributes:
-        path_sampler: the coefficients of the path, a :class:`Plan`.
+        path_sampler: the coefficients of the path, a :class:`PathSampler`.
 
     References: Ma et al. (2024), SiT, arXiv 2401.08740, and its published code.
     """
@@ -106,11 +106,11 @@ class Transport:
             raise ValueError(explain("no such weight for a velocity model", "loss_weight='likelihood'", remedy))
         self.model_type, self.path_type, self.loss_type = model_type, path_type, loss_type
         self.train_eps, self.sample_eps = train_eps, sample_eps
-        self.path_sampler = Plan(path_type.schedule)
+        self.path_sampler = PathSampler(path_type.schedule)
 
     @property
     def sign(self) -> float:
-        """What turns the model's output into a prediction of this library: a velocity points the other way."""
+        """The factor that makes the output a prediction of this library, whose velocities point the other way."""
         return -1.0 if self.model_type is ModelType.VELOCITY else 1.0
 
     @cached_property

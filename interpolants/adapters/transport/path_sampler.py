@@ -12,7 +12,7 @@ from interpolants.coefficient import pad
 from interpolants.prediction import Noise, Score, Velocity, convert
 from interpolants.schedule import Schedule
 
-__all__ = ["Plan", "flip", "single"]
+__all__ = ["PathSampler", "flip", "single"]
 
 
 def single(dtype: torch.dtype) -> torch.dtype:
@@ -25,7 +25,7 @@ def flip(t: Tensor) -> Tensor:
     return 1.0 - t.to(single(t.dtype))
 
 
-class Plan:
+class PathSampler:
     r"""The path :math:`x_{t'} = \alpha\,x_1 + \sigma\,x_0` from noise :math:`x_0` to data :math:`x_1`.
 
     Every method takes times :math:`t'` of shape (B,); where x of shape (B, …) is given too, coefficients come back with
