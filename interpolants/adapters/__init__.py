@@ -1,1 +1,1 @@
-"""The library behind the interfaces of others; each module imports the library that it is for."""
+"""The library behind the interfaces of other projects: switch by changing an import."""
