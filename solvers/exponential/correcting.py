@@ -101,7 +101,7 @@ class Correcting(Planned, ABC):
         if end.sigma == 0.0:
             return hold(start, end, x, data), State(end)
         past = (Known(start.half_log_snr, data, inside=False), *known) if start.alpha else ()
-        if renewed(start, theta) or self._starts(len(known), start, end):
+        if renewed(start, end, theta) or self._starts(len(known), start, end):
             moved, inner = singlestep(problem, DATA, self.starting, start, end, x, data, theta=theta)
             within = [Known(at.half_log_snr, found, inside=True) for at, found in reversed(inner)]
             return moved, State(end, kept((*within, *past), self.points - 1))

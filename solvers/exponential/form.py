@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from solvers.arrays import Array
 from solvers.exponential.phi import phi
-from solvers.exponential.place import Place
+from solvers.exponential.place import Place, distance
 
 
 class Form(NamedTuple):
@@ -59,9 +59,15 @@ def hold(start: Place, end: Place, x: Array, data: Array, theta: float = 0.0) ->
     return keep * x + gain * data
 
 
-def renewed(start: Place, theta: float) -> bool:
-    """Whether noise makes a step one without a length: drawn anew as a whole, or from where there is no signal."""
-    return theta > 0.0 and (math.isinf(theta) or start.alpha == 0.0)
+def renewed(start: Place, end: Place, theta: float) -> bool:
+    """Whether a step is one of order 1 because of its noise: nothing from before it is of use.
+
+    It starts where there is no signal; or much of the state is drawn anew (Θ > 1) by noise that does more than twice
+    what wKL's would over the step (Θ > 4h), as any w > 0 does in the end near σ = 0 under Linear. Predictions of
+    the past then differ from the one at hand by noise, and to follow their differences would add it up. With wKL
+    itself Θ = 2h, and long steps are what the published methods take.
+    """
+    return theta > 0.0 and (start.alpha == 0.0 or theta > max(1.0, 4.0 * distance(start, end)))
 
 
 def spread(end: Place, theta: float) -> float:

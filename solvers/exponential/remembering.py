@@ -97,7 +97,7 @@ class Remembering(Planned, ABC):
             return hold(start, end, x, data), ()
         held = self.form.read(start, x, data)
         past = (Known(start.half_log_snr, held, inside=False), *known) if start.alpha else ()
-        if renewed(start, theta) or self._starts(len(known), start, end):
+        if renewed(start, end, theta) or self._starts(len(known), start, end):
             moved, inner = singlestep(
                 problem, self.form, self.order, start, end, x, data, refined=self.refined, theta=theta
             )

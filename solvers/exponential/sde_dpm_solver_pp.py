@@ -27,8 +27,11 @@ class SDEDPMSolverPP(Remembering):
     :class:`ExponentialEulerMaruyama`. As published, order 2 has half of the zeroth moment for the first. For order 3
     the signs and the factor of the second difference are those of P: public variants with a wrong sign, or with half
     of that difference, have orders 1 and 2. The first step is a singlestep one, as in :class:`DPMSolverPP`, without
-    noise inside it. From α = 0 with w > 0 the first step is of order 1, with Θ = ∞ it draws the noise anew; a step to
-    σ = 0 returns :math:`\alpha_s\hat x`. Times fall.
+    noise inside it. A step to σ = 0 returns :math:`\alpha_s\hat x`. Times fall.
+
+    Steps of order 1 are: the first from α = 0, which with Θ = ∞ draws the noise anew; and those in which noise far
+    stronger than that of wKL draws much of the state anew (Θ > 1 and η > 2), for differences of predictions are then
+    noise that a polynomial would add up.
 
     The orders, measured on intervals inside (0, 1):
 

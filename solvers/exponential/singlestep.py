@@ -61,7 +61,7 @@ def singlestep(
             with :math:`\mu_0/2r_1`.
         theta: the clock Θ of the step, for the data form; the states inside are those without noise.
     """
-    if order == 1 or end.sigma == 0.0 or renewed(start, theta):
+    if order == 1 or end.sigma == 0.0 or renewed(start, end, theta):
         return hold(start, end, x, data, theta), ()
     if without_signal(start, end):
         return _without_signal(problem, form, order, start, end, x, data)
@@ -124,7 +124,7 @@ def visited_by_steps(
     found: list[list[float]] = []
     known = 0
     for start, end in pairwise([place(problem, time) for time in ts]):
-        if noisy and renewed(start, elapsed(problem, start, end)):
+        if noisy and renewed(start, end, elapsed(problem, start, end)):
             known += start.alpha > 0.0
             found.append([start.time])
             continue

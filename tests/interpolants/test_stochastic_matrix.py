@@ -20,9 +20,12 @@ from solvers import (
     Denoising,
     Euler,
     EulerMaruyama,
+    ExponentialEulerMaruyama,
     LastStep,
     Mean,
     PoleError,
+    SASolver,
+    SDEDPMSolverPP,
     StochasticHeun,
     Tweedie,
     uniform,
@@ -36,6 +39,7 @@ METHODS = [*SDE_KINDS, *DENOISING_KINDS]
 LAST = ["none", "mean", "tweedie", "ode"]
 FIRST = {("linear", "KL()", Velocity), ("gvp", "Sigma()", Velocity), ("vp", "Constant(0.5)", Noise)}
 
+EEM = ExponentialEulerMaruyama()
 BOUND, RATIO = 0.4, 0.85
 """Where w/ρ² is large or a coefficient has an integrable singularity at an end, no order is promised: only descent."""
 
@@ -155,3 +159,16 @@ def test_no_number_of_steps_reaches_noise_without_end():
         with pytest.raises(PoleError, match=r"no finite integral; received one that ends at 1\.0 .*remedy"):
             sampler_law(path, method, uniform(8, 0.0, 1.0), diffusion.KL())
         assert sampler_law(path, method, uniform(8, 0.0, 0.9), diffusion.KL()).cov.item() < 2.0
+
+
+@pytest.mark.parametrize("method", [SDEDPMSolverPP(2), SDEDPMSolverPP(3), SASolver(2, 3)], ids=repr)
+@pytest.mark.parametrize("w", [diffusion.Constant(1), 20 * diffusion.KL()], ids=repr)
+def test_multistep_methods_do_not_add_up_noise(method, w):
+    """Where late steps draw the state anew, differences of predictions are noise: no worse than order 1, and right."""
+    path = Path(Linear(), Gaussian([0.0, 0.0], np.diag(VARIANCES)))
+    exact, errors = np.sqrt(VARIANCES), []
+    for n in (64, 256, 1024):
+        plain, found = (sampler_law(path, each, uniform(n), w).spreads for each in (EEM, method))
+        errors.append(np.abs(found / exact - 1).max())
+        assert errors[-1] < 1.05 * np.abs(plain / exact - 1).max()
+    assert errors[2] < 0.7 * errors[1] < 0.5 * errors[0]

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from interpolants.adapters import configuration
-from interpolants.adapters.run import Run
-from interpolants.adapters.sampler import Sampler
-from interpolants.adapters.timesteps import Spacing, Timesteps, chosen
+from interpolants.adapters.diffusers import configuration
+from interpolants.adapters.diffusers.run import Run
+from interpolants.adapters.diffusers.sampler import Sampler
+from interpolants.adapters.diffusers.timesteps import Spacing, Timesteps, chosen
 from interpolants.coefficient import pad
 from interpolants.prediction import Data, conversion
 from interpolants.schedule import Schedule

@@ -11,7 +11,7 @@ from typing import Any
 
 import solvers
 from interpolants import diffusion
-from interpolants.adapters.sampler import Sampler
+from interpolants.adapters.diffusers.sampler import Sampler
 from interpolants.prediction import PREDICTIONS, Prediction, expect_prediction
 from interpolants.rate import DiffusionCoefficient, expect_diffusion
 from interpolants.schedule import Schedule
