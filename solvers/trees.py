@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from solvers.adaptive import Adaptive, AdaptiveSolution, Event
-from solvers.arrays import Array, check_state, concat, describe, is_torch, namespace, widest
+from solvers.arrays import Array, cast, check_state, concat, describe, is_torch, namespace, widest
 from solvers.errors import explain
 from solvers.problem import Problem
 from solvers.solution import Solution
@@ -76,7 +76,7 @@ class Layout:
     def _join(self, arrays: list[Array]) -> Array:
         """Return the leaves as one array; axes before those of the leaf, such as a batch, stay."""
         rows = [
-            _cast(array, self.dtype).reshape((*array.shape[: array.ndim - len(leaf.shape)], leaf.size))
+            cast(array, self.dtype).reshape((*array.shape[: array.ndim - len(leaf.shape)], leaf.size))
             for array, leaf in zip(arrays, self.leaves)
         ]
         return rows[0] if len(rows) == 1 else concat(rows, axis=-1)
@@ -84,7 +84,7 @@ class Layout:
     def _parts(self, joined: Array) -> list[Array]:
         """Return the leaves that lie in a joined array, each with the axes that are before the last one."""
         lead = joined.shape[:-1]
-        return [_cast(joined[..., leaf.columns].reshape((*lead, *leaf.shape)), leaf.dtype) for leaf in self.leaves]
+        return [cast(joined[..., leaf.columns].reshape((*lead, *leaf.shape)), leaf.dtype) for leaf in self.leaves]
 
     def tree(self, joined: Array) -> Tree:
         """Return the tree of a joined state, or of several along first axes."""
@@ -214,12 +214,6 @@ def _sketch(tree: Tree) -> str:
         inside = ", ".join(_sketch(branch) for branch in tree)
         return f"[{inside}]" if isinstance(tree, list) else f"({inside}{',' * (len(tree) == 1)})"
     return "*"
-
-
-def _cast(array: Array, dtype: Any) -> Array:
-    if array.dtype == dtype:
-        return array
-    return array.to(dtype) if is_torch(array) else array.astype(dtype)
 
 
 def _check_place(leaves: list[Leaf], arrays: list[Array]) -> None:
