@@ -19,6 +19,7 @@ from solvers.arrays import Array
 from solvers.check import check_solve
 from solvers.errors import explain
 from solvers.method import Method, on_grid
+from solvers.noise import with_area
 from solvers.problem import Problem
 
 __all__ = ["Plan", "plan"]
@@ -27,11 +28,18 @@ Terms = tuple[tuple[float, int], ...]
 
 
 class Operation(NamedTuple):
-    """An evaluation at ``time`` of a sum; or, without terms, the increment of the noise up to ``time``."""
+    """An evaluation at ``time`` of a sum."""
+
+    time: float
+    terms: Terms
+
+
+class Draw(NamedTuple):
+    """The increment of the noise over a step or a part of it; with its space–time Lévy area as a second value."""
 
     since: float
     time: float
-    terms: Terms | None
+    area: bool
 
 
 class Program(NamedTuple):
@@ -39,7 +47,7 @@ class Program(NamedTuple):
 
     start: float
     end: float
-    operations: tuple[Operation, ...]
+    operations: tuple[Operation | Draw, ...]
     state: Terms
     carried: tuple[Terms, ...]
 
@@ -106,7 +114,7 @@ class Plan:
 
     def visits(self, problem: Any, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        return [[call.time for call in program.operations if call.terms is not None] for program in self.programs]
+        return [[call.time for call in program.operations if isinstance(call, Operation)] for program in self.programs]
 
     def init(self, problem: Any, t0: float, x0: Array) -> tuple[int, tuple[Array, ...]]:
         """Carry the number of the step and nothing else."""
@@ -120,8 +128,13 @@ class Plan:
         program = self.programs[index]
         evaluate = getattr(problem, problem.evaluated)
         values = [*self.constants, x, *carried]
-        for since, time, terms in program.operations:
-            values.append(noise(since, time) if terms is None else evaluate(time, _sum(terms, values)))
+        for each in program.operations:
+            if isinstance(each, Operation):
+                values.append(evaluate(each.time, _sum(each.terms, values)))
+            elif each.area:
+                values.extend(with_area(noise, each.since, each.time))
+            else:
+                values.append(noise(each.since, each.time))
         return _sum(program.state, values), (index + 1, tuple(_sum(terms, values) for terms in program.carried))
 
 
@@ -146,7 +159,7 @@ def plan(method: Method, problem: Problem, ts: Any) -> Plan:
     traced = replace(problem, **spared, **{problem.evaluated: trace.evaluate})  # type: ignore[type-var]
     state, x = taking.init(traced, times[0], trace.symbol(_STATE)), trace.symbol(_STATE)
     for t0, t1 in pairwise(times):
-        x, state = taking.step(traced, t0, t1, x, state, trace.draw if method.stochastic else None)
+        x, state = taking.step(traced, t0, t1, x, state, _Noise(trace) if method.stochastic else None)
         x, state = trace.close(t0, t1, x, state)
     return Plan(method, problem, tuple(times), *trace.finished())
 
@@ -196,13 +209,28 @@ class Symbol:
         return self.__neg__().__add__(other)
 
 
+class _Noise:
+    """Noise that is written down."""
+
+    def __init__(self, trace: _Trace) -> None:
+        self.trace = trace
+
+    def __call__(self, t0: float, t1: float) -> Symbol:
+        self.trace.calls.append(Draw(t0, t1, area=False))
+        return self.trace.next_value()
+
+    def with_area(self, t0: float, t1: float) -> tuple[Symbol, Symbol]:
+        self.trace.calls.append(Draw(t0, t1, area=True))
+        return self.trace.next_value(), self.trace.next_value()
+
+
 class _Trace:
     """What is written down while the symbols of a step are combined."""
 
     def __init__(self) -> None:
         self.constants: list[Any] = []
-        self.steps: list[tuple[float, float, list[tuple[float, float, Symbol | None]], Symbol, list[Symbol]]] = []
-        self.calls: list[tuple[float, float, Symbol | None]] = []
+        self.steps: list[tuple[float, float, list[tuple[float, Symbol] | Draw], Symbol, list[Symbol]]] = []
+        self.calls: list[tuple[float, Symbol] | Draw] = []
         self.keys = 1
 
     def symbol(self, key: int) -> Symbol:
@@ -223,16 +251,14 @@ class _Trace:
         self.constants.append(value)
         return -len(self.constants)
 
-    def _record(self, since: float, time: float, terms: Symbol | None) -> Symbol:
-        self.calls.append((since, time, terms))
+    def next_value(self) -> Symbol:
+        """Return the symbol of one more value of the step."""
         self.keys += 1
         return self.symbol(self.keys - 1)
 
     def evaluate(self, time: float, x: Symbol) -> Symbol:
-        return self._record(time, time, x)
-
-    def draw(self, t0: float, t1: float) -> Symbol:
-        return self._record(t0, t1, None)
+        self.calls.append((time, x))
+        return self.next_value()
 
     def close(self, t0: float, t1: float, x: Symbol, state: Any) -> tuple[Symbol, Any]:
         """End a step: its state and all sums that are carried on become the symbols of the next."""
@@ -267,7 +293,7 @@ class _Trace:
             Program(
                 t0,
                 t1,
-                tuple(Operation(since, time, None if at is None else terms(at)) for since, time, at in calls),
+                tuple(call if isinstance(call, Draw) else Operation(call[0], terms(call[1])) for call in calls),
                 terms(x),
                 tuple(terms(each) for each in carried),
             )

@@ -135,6 +135,22 @@ class Layout:
             parts["relatives"] = lambda kind: self.problem(relatives(kind))
         return type(problem)(**parts)
 
+    def noise(self, rng: Any) -> Any:
+        """Return the source of noise for joined states: itself.
+
+        Raises:
+            ValueError: one that tells rows apart, for leaves without a common batch.
+        """
+        if getattr(rng, "by_rows", False):
+            self._expect_batch(type(rng).__name__, "pass a generator")
+        return rng
+
+    def _expect_batch(self, wish: str, otherwise: str) -> None:
+        if not self.batched:
+            shapes = ", ".join(f"{leaf.path} of shape {leaf.shape}" for leaf in self.leaves)
+            wanted = f"leaves of shape (B, …), with one B, for {wish}"
+            raise ValueError(explain(wanted, shapes, f"give every leaf the batch axis, or {otherwise}"))
+
     def method(self, method: Any) -> Any:
         """Return the method for joined states: one with events that see trees.
 
@@ -143,10 +159,8 @@ class Layout:
         """
         if not isinstance(method, Adaptive):
             return method
-        if method.per_sample and not self.batched:
-            shapes = ", ".join(f"{leaf.path} of shape {leaf.shape}" for leaf in self.leaves)
-            wanted = "leaves of shape (B, …), with one B, for per_sample=True"
-            raise ValueError(explain(wanted, shapes, "give every leaf the batch axis, or leave per_sample out"))
+        if method.per_sample:
+            self._expect_batch("per_sample=True", "leave per_sample out")
 
         def seen(event: Event) -> Event:
             return replace(event, function=lambda time, x: event.function(time, self.tree(x)))

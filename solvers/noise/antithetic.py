@@ -13,11 +13,11 @@ from solvers.noise.source import Increment, interval_of, with_area
 
 @dataclass(frozen=True, eq=False)
 class Antithetic:
-    r"""The noise of a source for the first half of the batch, and minus it for the second: rows i and i + B/2 are a pair.
+    r"""The noise of a source for the first half of the batch, and minus it for the second.
 
-    Increments and areas both change their sign. Each row has the law it had; the mean over a pair has no error from the
-    noise where the end depends on it linearly, and the variance of a mean is smaller wherever the dependence is
-    monotone. Rows start alike in pairs if they are made so: ``concat([z, z])``.
+    Rows i and i + B/2 are a pair. Increments and areas both change their sign. Each row has the law it had; the mean
+    over a pair has no error from the noise where the end depends on it linearly, and the variance of a mean is smaller
+    wherever the dependence is monotone. Rows start alike in pairs if they are made so: ``concat([z, z])``.
 
     Args:
         source: what :func:`solvers.solve` takes as ``rng``, drawn for states of B/2 rows.

@@ -104,9 +104,10 @@ class _Increments:
 
     def with_area(self, t0: float, t1: float) -> tuple[Array, Array]:
         """Return the increment and the area, which is the same in both directions."""
-        (low, before), (high, after) = sorted((time, k) for k, time in enumerate((t0, t1)))
-        points = self._at(t0), self._at(t1)
-        start, end, h = points[before], points[after], high - low
+        if t1 < t0:
+            increment, area = self.with_area(t1, t0)
+            return -increment, area
+        start, end, h = self._at(t0), self._at(t1), t1 - t0
         moved = end.value - start.value
-        area = (end.integral - start.integral - h * start.value) * (1.0 / h if h else 0.0) - 0.5 * moved
-        return cast(moved if before == 0 else -moved, self.dtype), cast(area, self.dtype)
+        mean = (end.integral - start.integral - h * start.value) * (1.0 / h if h else 0.0)
+        return cast(moved, self.dtype), cast(mean - 0.5 * moved, self.dtype)
