@@ -1,7 +1,7 @@
 """What does a solve cost beside a hand-written loop? Euler, 250 steps, x of shape (256, 2), torch, one thread.
 
-Euler–Maruyama too, also beside torchsde where it is installed, and with the other sources of noise. And what does a plan
-save of the exponential methods, whose coefficients are computed on the host? 100 steps.
+Euler–Maruyama too, also beside torchsde where it is installed, and with the other sources of noise. And what does a
+plan save of the exponential methods, whose coefficients are computed on the host? 100 steps.
 """
 
 from __future__ import annotations

@@ -13,8 +13,10 @@ References: Salmon, Moraes, Dror & Shaw, Parallel random numbers: as easy as 1, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
+
+from solvers.arrays import Array, is_torch
 
 ROUNDS = 10
 WORD = 0xFFFFFFFF
@@ -22,22 +24,42 @@ _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85
 
 
-def philox(counter: Sequence[Any], key: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
-    """Return four words of 32 random bits for each counter.
+class Philox:
+    """The function of a key.
 
     Args:
-        counter: four words, integers or arrays of them that broadcast; uint64 in numpy, int64 in torch, whose products
-            wrap. The high half of each is 0.
-        key: two words.
-
-    Returns:
-        Four words like those of the counter.
+        key: 64 bits, the low word first.
+        integers: makes an array of nested lists: uint64 in numpy, int64 in torch, whose products wrap.
     """
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(ROUNDS):
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        # The shift of a negative int64 brings in ones, and the mask takes them off.
-        c0, c1, c2, c3 = ((p1 >> 32) & WORD) ^ c1 ^ k0, p1 & WORD, ((p0 >> 32) & WORD) ^ c3 ^ k1, p0 & WORD
-        k0, k1 = (k0 + _WEYL[0]) & WORD, (k1 + _WEYL[1]) & WORD
-    return c0, c1, c2, c3
+
+    def __init__(self, key: int, integers: Callable[[Any], Array]) -> None:
+        low, high = key & WORD, key >> 32
+        keys = [[low + k * _WEYL[0] & WORD, high + k * _WEYL[1] & WORD] for k in range(ROUNDS)]
+        self.multipliers = integers(_MULTIPLIERS).reshape(2, 1, 1)
+        self.keys = [integers(key).reshape(2, 1, 1) for key in keys]
+
+    def __call__(self, even: Array, odd: Array) -> tuple[Array, Array]:
+        """Return random words for counters.
+
+        Args:
+            even: the words c0 and c2 along a first axis, of three.
+            odd: c1 and c3; they broadcast with ``even``.
+
+        Returns:
+            Words in the same two arrays; the given ones are left as they are.
+        """
+        for key in self.keys:
+            product = even * self.multipliers
+            low = product & WORD
+            product >>= 32
+            # The shift of a negative int64 brings in ones, and the mask takes them off.
+            product &= WORD
+            even = _swapped(product)
+            even ^= odd
+            even ^= key
+            odd = _swapped(low)
+        return even, odd
+
+
+def _swapped(pair: Array) -> Array:
+    return pair.flip(0) if is_torch(pair) else pair[::-1]

@@ -14,18 +14,19 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.arrays import Array, describe, is_numpy, is_torch
+from solvers.arrays import Array, concat, describe, is_numpy, is_torch
 from solvers.errors import explain
-from solvers.noise.philox import WORD, philox
+from solvers.noise.philox import WORD, Philox
 
 # The last word of a counter tells uses of one seed apart, so that their numbers have nothing in common.
 SAMPLE, PATH = 0, 1
+# Bits of the number of a draw.
+WIDTH = 32
 
 
 class Streams(Protocol):
@@ -34,8 +35,8 @@ class Streams(Protocol):
     def single(self, number: int) -> Array:
         """Return the draw of a number, shaped like the state."""
 
-    def pairs(self, numbers: Sequence[int]) -> tuple[Array, Array]:
-        """Return two draws for each number, along a first axis."""
+    def branch(self, last: int, count: int) -> tuple[Array, Array]:
+        """Return two draws for each of ``count`` numbers along a first axis: ``last`` without k bits, to k = 0."""
 
 
 def streams(seed: int, use: int, first: int, ids: Any, x: Array) -> Streams:
@@ -106,44 +107,57 @@ class _Counted:
     """Streams in numpy and torch. The counter is (place in the row, id of the row, number of the draw, use)."""
 
     def __init__(self, seed: int, use: int, rows: NDArray[np.int64], x: Array) -> None:
-        self.key = seed & WORD, seed >> 32
-        self.use = use
         self.shape = tuple(x.shape)
-        self.entries = math.prod(self.shape[1:])
+        self.rows, self.entries = len(rows), math.prod(self.shape[1:])
         self.library: Any = np if is_numpy(x) else sys.modules["torch"]
+        self.dtype = np.uint64 if is_numpy(x) else self.library.int64
+        self.broadcast: Any = np.broadcast_arrays if is_numpy(x) else self.library.broadcast_tensors
         self.place = {} if is_numpy(x) else {"device": x.device}
-        self.rows = self._integers(rows).reshape(-1, 1)
-        self.columns = self._integers(np.arange(self.entries))
+        self.philox = Philox(seed, self._integers)
+        self.ids, self.use = rows, use
+        self.down = self._integers(np.arange(WIDTH)[::-1].copy()).reshape(-1, 1)
+        self.known: dict[int, tuple[Array, Array]] = {}
 
     def _integers(self, values: Any) -> Array:
-        dtype = np.uint64 if self.library is np else self.library.int64
-        return self.library.asarray(values, dtype=dtype, **self.place)
+        return self.library.asarray(values, dtype=self.dtype, **self.place)
+
+    def _columns(self, width: int) -> tuple[Array, Array]:
+        """Return c0, and c1 with c3, for so many counters in each row, made once: a device is not made to wait."""
+        if width not in self.known:
+            column = self._integers(np.tile(np.arange(width), self.rows))
+            uses = np.full(self.rows * width, self.use)
+            self.known[width] = column, self._integers(np.stack([np.repeat(self.ids, width), uses])[:, None])
+        return self.known[width]
 
     def single(self, number: int) -> Array:
         """Return the draw of a number, shaped like the state."""
         # A counter gives two normals, so half as many do: the cosines come first and then the sines.
-        half = self.columns[: (self.entries + 1) // 2]
-        both = self._normals((half, self.rows, number & WORD, self.use))
-        joined = np.concatenate(both, 1) if self.library is np else self.library.cat(both, 1)
-        return joined[:, : self.entries].reshape(self.shape)
+        half = (self.entries + 1) // 2
+        both = [part.reshape(self.rows, half) for part in self._normals(self._constant(number), half)]
+        return concat(both, axis=1)[:, : self.entries].reshape(self.shape)
 
-    def pairs(self, numbers: Sequence[int]) -> tuple[Array, Array]:
-        """Return two draws for each number, along a first axis."""
-        draws = self._integers(numbers).reshape(-1, 1, 1)
-        first, second = self._normals((self.columns, self.rows, draws, self.use))
-        shape = (len(numbers), *self.shape)
+    def branch(self, last: int, count: int) -> tuple[Array, Array]:
+        """Return two draws for each of some numbers, along a first axis."""
+        first, second = self._normals(self._constant(last) >> self.down[WIDTH - count :], self.entries)
+        shape = (count, *self.shape)
         return first.reshape(shape), second.reshape(shape)
 
-    def _normals(self, counter: Sequence[Any]) -> tuple[Array, Array]:
-        w0, w1, w2, w3 = philox(counter, self.key)
-        radius = self.library.sqrt(-2.0 * self.library.log((self._bits(w0, w1) + 1.0) * 2.0**-53))
-        angle = self._bits(w2, w3) * (2.0 * math.pi * 2.0**-53)
-        return radius * self.library.cos(angle), radius * self.library.sin(angle)
+    def _constant(self, number: int) -> Array:
+        return self.library.full((1, 1), number, dtype=self.dtype, **self.place)
 
-    def _bits(self, high: Array, low: Array) -> Array:
-        """Return 53 bits of two words as a double."""
-        whole = ((high >> 5) << 26) + (low >> 6)
-        return whole.astype(np.float64) if self.library is np else whole.double()
+    def _normals(self, numbers: Array, width: int) -> tuple[Array, Array]:
+        column, odd = self._columns(width)
+        even = self.library.stack(self.broadcast(column, numbers))
+        high, low = self.philox(even, odd)
+        # 53 bits of two words: c0 and c1 for one uniform, c2 and c3 for the other.
+        high >>= 5
+        high <<= 26
+        low >>= 6
+        high += low
+        bits = high.astype(np.float64) if self.library is np else high.double()
+        radius = self.library.sqrt(-2.0 * self.library.log((bits[0] + 1.0) * 2.0**-53))
+        angle = bits[1] * (2.0 * math.pi * 2.0**-53)
+        return radius * self.library.cos(angle), radius * self.library.sin(angle)
 
 
 class _Folded:
@@ -161,10 +175,11 @@ class _Folded:
         """Return the draw of a number, shaped like the state."""
         return self._normals(np.uint32(number), self.shape[1:]).reshape(self.shape)
 
-    def pairs(self, numbers: Sequence[int]) -> tuple[Array, Array]:
-        """Return two draws for each number, along a first axis."""
-        found = self.vmap(lambda number: self._normals(number, (2, *self.shape[1:])))(np.asarray(numbers, np.uint32))
-        shape = (len(numbers), *self.shape)
+    def branch(self, last: int, count: int) -> tuple[Array, Array]:
+        """Return two draws for each of some numbers, along a first axis."""
+        numbers = np.array([last >> k for k in reversed(range(count))], np.uint32)
+        found = self.vmap(lambda number: self._normals(number, (2, *self.shape[1:])))(numbers)
+        shape = (count, *self.shape)
         return found[:, :, 0].reshape(shape), found[:, :, 1].reshape(shape)
 
     def _normals(self, number: Any, shape: tuple[int, ...]) -> Array:

@@ -55,7 +55,7 @@ class Tree:
         self.span = span
         self.depth = depth
         self.at_once = max(1, _AT_ONCE // max(1, size))
-        first, second = (drawn[0] for drawn in streams.pairs([0]))
+        first, second = (drawn[0] for drawn in streams.branch(0, 1))
         whole = Piece(math.sqrt(span) * first, math.sqrt(span / 12.0) * second)
         zero = 0.0 * whole.increment
         self.branch = [Node(1, whole, Point(zero, zero))]
@@ -94,7 +94,8 @@ class Tree:
 
     def _draws(self, numbers: list[int]) -> Iterator[tuple[Array, Array]]:
         for k in range(0, len(numbers), self.at_once):
-            yield from zip(*self.streams.pairs(numbers[k : k + self.at_once]))
+            part = numbers[k : k + self.at_once]
+            yield from zip(*self.streams.branch(part[-1], len(part)))
 
     def _child(self, number: int, first: Array, second: Array) -> Node:
         """Return the half of the last node of the branch that has a number."""
