@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -161,26 +162,35 @@ class _Counted:
 
 
 class _Folded:
-    """Streams in jax, whose keys take in the same four numbers one after another."""
+    """Streams in jax, whose keys take in the same numbers one after another."""
 
     def __init__(self, seed: int, use: int, rows: NDArray[np.int64], x: Array) -> None:
-        self.random = sys.modules["jax"].random
-        self.vmap = sys.modules["jax"].vmap
         self.shape = tuple(x.shape)
-        fold = self.random.fold_in
-        key = fold(fold(self.random.key(np.uint32(seed & WORD)), np.uint32(seed >> 32)), use)
-        self.keys = self.vmap(fold, (None, 0))(key, rows.astype(np.uint32))
+        self.keys, self.draw = _jax_functions()
+        self.rows = self.keys(np.uint32(seed & WORD), np.uint32(seed >> 32), np.uint32(use), rows.astype(np.uint32))
 
     def single(self, number: int) -> Array:
         """Return the draw of a number, shaped like the state."""
-        return self._normals(np.uint32(number), self.shape[1:]).reshape(self.shape)
+        return self.draw(self.rows, np.array([number], np.uint32), self.shape[1:]).reshape(self.shape)
 
     def branch(self, last: int, count: int) -> tuple[Array, Array]:
         """Return two draws for each of some numbers, along a first axis."""
         numbers = np.array([last >> k for k in reversed(range(count))], np.uint32)
-        found = self.vmap(lambda number: self._normals(number, (2, *self.shape[1:])))(numbers)
+        found = self.draw(self.rows, numbers, (2, *self.shape[1:]))
         shape = (count, *self.shape)
         return found[:, :, 0].reshape(shape), found[:, :, 1].reshape(shape)
 
-    def _normals(self, number: Any, shape: tuple[int, ...]) -> Array:
-        return self.vmap(lambda key: self.random.normal(self.random.fold_in(key, number), shape))(self.keys)
+
+@cache
+def _jax_functions() -> tuple[Any, Any]:
+    """Return what makes the keys of rows, and what draws with them, compiled once for each shape."""
+    jax = sys.modules["jax"]
+    fold, normal, each = jax.random.fold_in, jax.random.normal, jax.vmap
+
+    def keys(low: Any, high: Any, use: Any, rows: Array) -> Array:
+        return each(fold, (None, 0))(fold(fold(jax.random.key(low), high), use), rows)
+
+    def draw(rows: Array, numbers: Array, shape: tuple[int, ...]) -> Array:
+        return each(lambda number: each(lambda key: normal(fold(key, number), shape))(rows))(numbers)
+
+    return jax.jit(keys), jax.jit(draw, static_argnums=2)
