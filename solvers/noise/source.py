@@ -43,5 +43,5 @@ def with_area(noise: Increment, t0: float, t1: float) -> tuple[Array, Array]:
 
 def interval_of(rng: Any) -> tuple[float, float] | None:
     """Return the lowest and highest time of a source that is a path, None for any other."""
-    interval: tuple[float, float] | None = getattr(rng, "interval", None)
+    interval: tuple[float, float] | None = None if isinstance(rng, type) else getattr(rng, "interval", None)
     return interval

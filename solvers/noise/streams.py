@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.arrays import Array, concat, describe, is_numpy, is_torch
+from solvers.arrays import Array, concat, describe, is_numpy, is_torch, stack
 from solvers.errors import explain
 from solvers.noise.philox import WORD, Philox
 
@@ -171,12 +171,13 @@ class _Folded:
 
     def single(self, number: int) -> Array:
         """Return the draw of a number, shaped like the state."""
-        return self.draw(self.rows, np.array([number], np.uint32), self.shape[1:]).reshape(self.shape)
+        return self.draw(self.rows, np.uint32(number), self.shape[1:]).reshape(self.shape)
 
     def branch(self, last: int, count: int) -> tuple[Array, Array]:
         """Return two draws for each of some numbers, along a first axis."""
-        numbers = np.array([last >> k for k in reversed(range(count))], np.uint32)
-        found = self.draw(self.rows, numbers, (2, *self.shape[1:]))
+        # One after another, for each count would be compiled anew.
+        numbers = [np.uint32(last >> k) for k in reversed(range(count))]
+        found = stack([self.draw(self.rows, number, (2, *self.shape[1:])) for number in numbers])
         shape = (count, *self.shape)
         return found[:, :, 0].reshape(shape), found[:, :, 1].reshape(shape)
 
@@ -190,7 +191,7 @@ def _jax_functions() -> tuple[Any, Any]:
     def keys(low: Any, high: Any, use: Any, rows: Array) -> Array:
         return each(fold, (None, 0))(fold(fold(jax.random.key(low), high), use), rows)
 
-    def draw(rows: Array, numbers: Array, shape: tuple[int, ...]) -> Array:
-        return each(lambda number: each(lambda key: normal(fold(key, number), shape))(rows))(numbers)
+    def draw(rows: Array, number: Any, shape: tuple[int, ...]) -> Array:
+        return each(lambda key: normal(fold(key, number), shape))(rows)
 
     return jax.jit(keys), jax.jit(draw, static_argnums=2)

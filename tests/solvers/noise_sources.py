@@ -48,6 +48,7 @@ class Bent(Planned):
     """A step with increment and area: x + h f(t, x) + g (ΔW + 2H)."""
 
     order: ClassVar[int] = 1
+    strong_order: ClassVar[float] = 1.0
     evaluations: ClassVar[int] = 1
     nodes: ClassVar[tuple[float, ...]] = (0.0,)
     stochastic: ClassVar[bool] = True

@@ -13,7 +13,7 @@ each_method = pytest.mark.parametrize(
 )
 
 
-@each_library
+@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
 @each_method
 def test_rows_do_not_depend_on_their_batch(library, method):
     """Rows solved alone, by their first id or in another order by ids, are the rows of the whole, bit for bit."""
@@ -35,6 +35,7 @@ def test_draws_differ_and_a_solve_repeats(library):
     drawn = [numbers(noise(1.0, 0.5)), numbers(noise(1.0, 0.5)), numbers(increments(PerSample(4), x)(1.0, 0.5))]
     assert len(np.unique(drawn)) == 3 * x.shape[0] * x.shape[1]
     assert equal(increments(source, x)(1.0, 0.5), drawn[0])
+    assert equal(increments(PerSample(3, first=2), x[:2])(1.0, 0.5), drawn[0][2:])
 
 
 @each_library
@@ -56,7 +57,7 @@ def test_lower_precisions_are_rounded_from_double(dtype):
     assert torch.equal(low, double.to(low.dtype))
 
 
-@each_library
+@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shape", [(), (3,), (3, 1), (2, 3, 5), (0, 4), (2, 0)])
 def test_any_shape(library, shape):
     """A state without axes is one row, and none may be empty or odd."""
