@@ -13,14 +13,14 @@ import backbone
 import interpolants
 import solvers
 from interpolants import diffusion, plots, times, weights
-from solvers import compiled, likelihood, order
+from solvers import compiled, likelihood, noise, order
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
     f"{module.__name__}.{name}"
     for module in (
         *(interpolants, diffusion, weights, times, plots),
-        *(solvers, compiled, likelihood, order),
+        *(solvers, compiled, likelihood, noise, order),
         backbone,
     )
     for name in module.__all__

@@ -7,6 +7,7 @@ steps, chosen with knowledge of the path or not, leads to the solution.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,6 +104,7 @@ class PathRun(Run):
         super().__init__(problem, x, times, settings, save)
         self.times = times
         self.noise = increments(path, x)
+        self.interval: tuple[float, float] = path.interval
         self.begun = Begun(self.drift, x)
         self.problem = guarded(problem, self.begun, x, self.drift)
         self.shortest = max(self.shortest, 2.0 * getattr(path, "resolution", 0.0))
@@ -126,6 +128,23 @@ class PathRun(Run):
         trial = Doubled(self.lanes, self.t, t1, self.x)
         trial.run(self.settings.method, self.problem, self.carried, self.noise)
         return trial
+
+    def _ends(self) -> tuple[Numbers, Numbers]:
+        """Return the lengths of the next step and its end, moved by an eighth at most to a place of few bits.
+
+        A path is as rough as a root, so the last bit of an end would change its noise by 1e-8, and with it the next
+        end: steps would differ from library to library. At such places they are the same, and a tree is not deep.
+        """
+        length, t1 = super()._ends()
+        low, high = self.interval
+        fraction = float(length[0]) / (high - low)
+        part = math.ldexp(1.0, math.frexp(fraction)[1] - 4)
+        down = math.floor if self.sign > 0.0 else math.ceil
+        end = low + (high - low) * part * down((float(t1[0]) - low) / (high - low) / part)
+        moved = abs(end - self.t)
+        if t1[0] == self._next_stop() or not self.shortest <= moved[0] <= length[0]:
+            return length, t1
+        return moved, np.array([end])
 
     def _next_stop(self) -> float:
         """Return the next time of the grid."""

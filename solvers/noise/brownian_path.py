@@ -14,6 +14,8 @@ from solvers.noise.streams import PATH, check_ids, check_seed, streams
 from solvers.noise.tree import Point, Tree
 
 _DEEPEST = 30
+# A time is a fraction of the interval of so many bits.
+_BITS = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,9 @@ class _Increments:
         if not self.low <= time <= self.high:
             wanted = f"times of the path, {self.low!r} to {self.high!r}"
             raise ValueError(explain(wanted, repr(time), "make the BrownianPath for the whole grid: start and stop"))
-        return self.tree.at((time - self.low) / (self.high - self.low))
+        # Times that differ by their rounding alone are one time.
+        fraction = math.ldexp((time - self.low) / (self.high - self.low), _BITS)
+        return self.tree.at(math.ldexp(round(fraction), -_BITS))
 
     def __call__(self, t0: float, t1: float) -> Array:
         """Return the increment from t0 to t1."""

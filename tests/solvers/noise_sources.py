@@ -12,7 +12,7 @@ from solvers import SDE
 from solvers.method import Planned
 from solvers.noise import with_area
 
-each_library = pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+each_library = pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
 
 
 def ones(library, shape, dtype="float64"):

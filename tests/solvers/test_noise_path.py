@@ -79,7 +79,7 @@ def test_libraries_agree():
             np.testing.assert_allclose(a.double().numpy(), b, rtol=0, atol=error)
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
+@each_library
 def test_the_law_on_a_grid_that_is_not_dyadic(library):
     """Increments and areas of adjoining steps are independent with variances h and h/12: z = 6 in 40000 rows."""
     noise = BrownianPath(11, start=-1.0, stop=2.0, depth=8).increments(ones(library, (40_000,)))

@@ -13,7 +13,7 @@ each_method = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
+@each_library
 @each_method
 def test_rows_do_not_depend_on_their_batch(library, method):
     """Rows solved alone, by their first id or in another order by ids, are the rows of the whole, bit for bit."""
@@ -27,7 +27,7 @@ def test_rows_do_not_depend_on_their_batch(library, method):
     assert equal(mixed[2], whole[7])
 
 
-@each_library
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
 def test_draws_differ_and_a_solve_repeats(library):
     """Steps, rows, entries and seeds have other noise; a source used again begins anew."""
     x, source = ones(library, (4, 2)), PerSample(3)
@@ -57,7 +57,7 @@ def test_lower_precisions_are_rounded_from_double(dtype):
     assert torch.equal(low, double.to(low.dtype))
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
+@each_library
 @pytest.mark.parametrize("shape", [(), (3,), (3, 1), (2, 3, 5), (0, 4), (2, 0)])
 def test_any_shape(library, shape):
     """A state without axes is one row, and none may be empty or odd."""

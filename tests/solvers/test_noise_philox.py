@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from noise_sources import numbers, ones
+from noise_sources import each_library, numbers, ones
 from scipy import stats
 
 from solvers.noise.philox import Philox
@@ -88,7 +88,7 @@ def test_a_number_is_found_alone_and_among_others():
     np.testing.assert_allclose(other[1].numpy(), second, rtol=1e-15, atol=4e-15)
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
+@each_library
 def test_draws_are_normal_and_independent(library):
     """Kolmogorov–Smirnov does not object; entries, rows, numbers, uses and seeds are uncorrelated, squares too."""
     x = ones(library, (20_000, 2))
