@@ -123,6 +123,15 @@ def test_every_library_and_source(library):
         assert equal(solve(split, [x], [1.0, 0.0], settings, rng=BrownianPath(2)).x[0], found.x)
 
 
+def test_steps_end_at_places_of_few_bits():
+    """The ends are multiples of a power of two not far below the step, the same whatever the rounding of the errors."""
+    path = Asked(BrownianPath(8))
+    found = solve(BESIDE, np.full((20, 2), 0.1), [1.0, 0.0], Adaptive(EulerMaruyama(), rtol=1e-3, atol=1e-3), rng=path)
+    assert found.accepted[0] > 20
+    # A step that is halved twice to meet the end, and its own half.
+    assert all((end * 2.0 ** (6 - math.floor(math.log2(start - end)))).is_integer() for start, end in path.steps)
+
+
 def test_pairs_along_a_path():
     """Antithetic rows of a path: where the SDE is odd, rows of a pair started oppositely stay opposite."""
     problem, x = SDE(lambda time, x: -(x**3), lambda time: 1.0), np.array([[0.4], [-0.4]])
