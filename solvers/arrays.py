@@ -92,6 +92,13 @@ def like(values: np.ndarray[Any, Any], x: Array, *, at_least_single: bool = Fals
     return library.asarray(values, dtype=dtype)
 
 
+def cast(x: Array, dtype: Any) -> Array:
+    """Return the numbers in another dtype of their library."""
+    if x.dtype == dtype:
+        return x
+    return x.to(dtype) if is_torch(x) else x.astype(dtype)
+
+
 def stack(states: list[Array]) -> Array:
     """Join states along a new first axis."""
     return namespace(states[0]).stack(states)

@@ -11,6 +11,7 @@ from solvers.denoising import Denoising
 from solvers.errors import PoleError, explain
 from solvers.grid import host_times
 from solvers.method import Method, evaluation_times
+from solvers.noise.source import interval_of
 from solvers.problem import Pole, Problem
 
 _PARTS = ("order", "evaluations", "nodes", "stochastic", "solves", "init", "step")
@@ -71,6 +72,18 @@ def check_method(method: Any, problem: Any) -> None:
 def _one(kind: str) -> str:
     """Return the name of a kind of problem with its article: an ODE, an SDE, a Denoising."""
     return f"{'an' if kind.isupper() else 'a'} {kind}"
+
+
+def check_path(rng: Any, times: Sequence[float]) -> None:
+    """Refuse a path as the source of noise that does not reach over the grid."""
+    interval = interval_of(rng)
+    if interval is None:
+        return
+    low, high = min(times[0], times[-1]), max(times[0], times[-1])
+    if not interval[0] <= low <= high <= interval[1]:
+        wanted = f"rng: a path over the grid, {times[0]!r} to {times[-1]!r}"
+        remedy = f"pass rng=BrownianPath(seed, start={times[0]!r}, stop={times[-1]!r})"
+        raise ValueError(explain(wanted, f"one over [{interval[0]!r}, {interval[1]!r}]", remedy))
 
 
 def check_denoising(problem: Problem, times: Sequence[float], method: Method) -> None:

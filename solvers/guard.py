@@ -120,10 +120,10 @@ def guard(problem: Problem, x: Array, watched: int) -> tuple[Any, Counted]:
     """
     name = problem.evaluated
     counted = Counted(getattr(problem, name), name, x, watched)
-    return _guarded(problem, counted, x, counted), counted
+    return guarded(problem, counted, x, counted), counted
 
 
-def _guarded(problem: Problem, field: Field, x: Array, counted: Counted) -> Problem:
+def guarded(problem: Any, field: Field, x: Array, counted: Counted) -> Any:
     """Return the problem with a field in place of its own, and every other part checked."""
     parts: dict[str, Any] = {**vars(problem), problem.evaluated: field}
     if parts.get("relatives") is not None:
@@ -144,6 +144,7 @@ def _relatives(
     def found(kind: type[Problem]) -> Problem:
         problem = relatives(kind)
         name = problem.evaluated
-        return _guarded(problem, Relative(getattr(problem, name), name, x, counted), x, counted)
+        relative: Problem = guarded(problem, Relative(getattr(problem, name), name, x, counted), x, counted)
+        return relative
 
     return found

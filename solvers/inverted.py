@@ -22,7 +22,7 @@ from solvers.errors import explain
 from solvers.method import Method
 from solvers.noise import Increment
 from solvers.problem import Field, Problem
-from solvers.written import Operation, Program, combined, written
+from solvers.written import Draw, Operation, Program, combined, drawn, written
 
 __all__ = ["Call", "Inverted", "invert"]
 
@@ -72,7 +72,7 @@ class Inverted:
         self._values: list[Array] = []
 
     def _calls(self, step: int) -> list[Call]:
-        asked = [operation for operation in self.programs[step].operations if operation.terms is not None]
+        asked = [operation for operation in self.programs[step].operations if isinstance(operation, Operation)]
         itself = ((1.0, self._state),)
         return [Call(step, one.time, k == 0, one.terms == itself) for k, one in enumerate(asked)]
 
@@ -123,9 +123,9 @@ class Inverted:
         while True:
             program = self.programs[self._step]
             for operation in program.operations[self._operation :]:
-                if operation.terms is not None:
+                if isinstance(operation, Operation):
                     return combined(operation.terms, self._values)
-                self._values.append(_drawn(operation, noise))
+                self._values.extend(_drawn(operation, noise))
                 self._operation += 1
             x = combined(program.state, self._values)
             if self._step + 1 == len(self.programs):
@@ -133,11 +133,11 @@ class Inverted:
             self._open(self._step + 1, x, tuple(combined(terms, self._values) for terms in program.carried))
 
 
-def _drawn(operation: Operation, noise: Increment | None) -> Array:
+def _drawn(draw: Draw, noise: Increment | None) -> tuple[Array, ...]:
     if noise is None:
         remedy = "pass noise(t0, t1), a Wiener increment"
         raise TypeError(explain("noise for a stochastic method", "None", remedy))
-    return noise(operation.since, operation.time)
+    return drawn(draw, noise)
 
 
 def _unasked(time: float, x: Array) -> Array:

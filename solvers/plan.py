@@ -10,7 +10,7 @@ from solvers.check import check_solve
 from solvers.errors import explain
 from solvers.method import Method
 from solvers.problem import Field, Problem
-from solvers.written import Program, combined, written
+from solvers.written import Operation, Program, combined, drawn, written
 
 __all__ = ["Plan", "plan"]
 
@@ -77,7 +77,7 @@ class Plan:
 
     def visits(self, problem: Any, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        return [[call.time for call in program.operations if call.terms is not None] for program in self.programs]
+        return [[call.time for call in program.operations if isinstance(call, Operation)] for program in self.programs]
 
     def init(self, problem: Any, t0: float, x0: Array) -> tuple[int, tuple[Array, ...]]:
         """Carry the number of the step and nothing else."""
@@ -91,8 +91,11 @@ class Plan:
         program = self.programs[index]
         evaluate = getattr(problem, problem.evaluated)
         values = [*self.constants, x, *carried]
-        for since, time, terms in program.operations:
-            values.append(noise(since, time) if terms is None else evaluate(time, combined(terms, values)))
+        for each in program.operations:
+            if isinstance(each, Operation):
+                values.append(evaluate(each.time, combined(each.terms, values)))
+            else:
+                values.extend(drawn(each, noise))
         return combined(program.state, values), (index + 1, tuple(combined(terms, values) for terms in program.carried))
 
 

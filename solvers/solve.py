@@ -16,7 +16,7 @@ import numpy as np
 
 from solvers.adaptive import Adaptive, AdaptiveSolution, solve_adaptively
 from solvers.arrays import Array, all_finite, check_state, describe, looks_finite, stack
-from solvers.check import check_solve
+from solvers.check import check_path, check_solve
 from solvers.errors import NonFiniteError, explain
 from solvers.grid import check_count
 from solvers.guard import guard
@@ -43,6 +43,8 @@ class Run:
     def __init__(self, problem: Problem, x: Array, ts: Any, method: Method, rng: Any) -> None:
         self.times = check_solve(problem, ts, method)
         check_state(x)
+        if method.stochastic:
+            check_path(rng, self.times)
         self.noise = increments(rng, x) if method.stochastic else None
         self.problem, self.counted = guard(problem, x, method.evaluations)
         self.x = x
@@ -100,7 +102,7 @@ def steps(problem: Problem, x: Tree, ts: Any, method: Method, rng: Any = None) -
         raise TypeError(explain("a method of fixed steps, such as Dopri5()", "Adaptive", remedy))
     if is_tree(x):
         layout = Layout(x)
-        return layout.steps(steps(layout.problem(problem), layout.x, ts, method, rng))
+        return layout.steps(steps(layout.problem(problem), layout.x, ts, method, layout.noise(rng)))
     return _labelled(Run(problem, x, ts, method, rng))
 
 
@@ -134,7 +136,7 @@ def solve(
         method: such as ``Heun()``; of the kind that the problem needs. :class:`Adaptive` chooses the steps itself
             and takes from ``ts`` the first time, the last and those at which the states are kept.
         rng: randomness for a stochastic method: a numpy Generator, a torch Generator on the device of x, a jax key, or
-            an object with ``increments(x)``; not used by a deterministic method.
+            an object with ``increments(x)`` such as those of :mod:`solvers.noise`; not used by a deterministic method.
         save: keep the states of all times. Without it memory does not grow with the number of steps.
         progress: show a bar on stderr; tqdm's if it is installed, a line of text if not.
         check_every: look for NaN and infinity every so many steps, not only at the end. Each look waits for the device.
@@ -154,7 +156,7 @@ def solve(
     if is_tree(x):
         return _of_tree(problem, Layout(x), ts, method, rng, save, progress, check_every)
     if isinstance(method, Adaptive):
-        return _adaptive(problem, x, ts, method, save, progress, check_every)
+        return _adaptive(problem, x, ts, method, rng, save, progress, check_every)
     run = Run(problem, x, ts, method, rng)
     last = len(run.times) - 1
     every = last if check_every is None else check_count("check_every: a number of steps", check_every)
@@ -185,7 +187,7 @@ def _of_tree(
     check_every: int | None,
 ) -> Solution:
     """Solve for the leaves of a tree, joined into one array."""
-    joined, method = layout.problem(problem), layout.method(method)
+    joined, method, rng = layout.problem(problem), layout.method(method), layout.noise(rng)
     try:
         found = solve(joined, layout.x, ts, method, rng=rng, save=save, progress=progress, check_every=check_every)
     except NonFiniteError as error:
@@ -194,14 +196,14 @@ def _of_tree(
 
 
 def _adaptive(
-    problem: Problem, x: Array, ts: Any, method: Adaptive, save: bool, progress: bool, check_every: int | None
+    problem: Problem, x: Array, ts: Any, method: Adaptive, rng: Any, save: bool, progress: bool, check_every: int | None
 ) -> AdaptiveSolution:
     """Solve with steps of its own choice; refuse the wishes that need a known number of steps."""
     if progress or check_every is not None:
         wish = "progress" if progress else "check_every"
         remedy = f"leave {wish} out: every step is checked, and their number is not known beforehand"
         raise ValueError(explain("a method of fixed steps", f"Adaptive with {wish}", remedy))
-    return solve_adaptively(problem, x, ts, method, save)
+    return solve_adaptively(problem, x, ts, method, save, rng)
 
 
 def _raise_non_finite(run: Run, x: Array, xs: list[Array] | None, index: int, every: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from solvers.adaptive import Adaptive, AdaptiveSolution, Event
-from solvers.arrays import Array, check_state, concat, describe, is_torch, namespace, widest
+from solvers.arrays import Array, cast, check_state, concat, describe, is_torch, namespace, widest
 from solvers.errors import explain
 from solvers.problem import Problem
 from solvers.solution import Solution
@@ -76,7 +76,7 @@ class Layout:
     def _join(self, arrays: list[Array]) -> Array:
         """Return the leaves as one array; axes before those of the leaf, such as a batch, stay."""
         rows = [
-            _cast(array, self.dtype).reshape((*array.shape[: array.ndim - len(leaf.shape)], leaf.size))
+            cast(array, self.dtype).reshape((*array.shape[: array.ndim - len(leaf.shape)], leaf.size))
             for array, leaf in zip(arrays, self.leaves)
         ]
         return rows[0] if len(rows) == 1 else concat(rows, axis=-1)
@@ -84,7 +84,7 @@ class Layout:
     def _parts(self, joined: Array) -> list[Array]:
         """Return the leaves that lie in a joined array, each with the axes that are before the last one."""
         lead = joined.shape[:-1]
-        return [_cast(joined[..., leaf.columns].reshape((*lead, *leaf.shape)), leaf.dtype) for leaf in self.leaves]
+        return [cast(joined[..., leaf.columns].reshape((*lead, *leaf.shape)), leaf.dtype) for leaf in self.leaves]
 
     def tree(self, joined: Array) -> Tree:
         """Return the tree of a joined state, or of several along first axes."""
@@ -135,6 +135,22 @@ class Layout:
             parts["relatives"] = lambda kind: self.problem(relatives(kind))
         return type(problem)(**parts)
 
+    def noise(self, rng: Any) -> Any:
+        """Return the source of noise for joined states: itself.
+
+        Raises:
+            ValueError: one that tells rows apart, for leaves without a common batch.
+        """
+        if getattr(rng, "by_rows", False):
+            self._expect_batch(type(rng).__name__, "pass a generator")
+        return rng
+
+    def _expect_batch(self, wish: str, otherwise: str) -> None:
+        if not self.batched:
+            shapes = ", ".join(f"{leaf.path} of shape {leaf.shape}" for leaf in self.leaves)
+            wanted = f"leaves of shape (B, …), with one B, for {wish}"
+            raise ValueError(explain(wanted, shapes, f"give every leaf the batch axis, or {otherwise}"))
+
     def method(self, method: Any) -> Any:
         """Return the method for joined states: one with events that see trees.
 
@@ -143,10 +159,8 @@ class Layout:
         """
         if not isinstance(method, Adaptive):
             return method
-        if method.per_sample and not self.batched:
-            shapes = ", ".join(f"{leaf.path} of shape {leaf.shape}" for leaf in self.leaves)
-            wanted = "leaves of shape (B, …), with one B, for per_sample=True"
-            raise ValueError(explain(wanted, shapes, "give every leaf the batch axis, or leave per_sample out"))
+        if method.per_sample:
+            self._expect_batch("per_sample=True", "leave per_sample out")
 
         def seen(event: Event) -> Event:
             return replace(event, function=lambda time, x: event.function(time, self.tree(x)))
@@ -214,12 +228,6 @@ def _sketch(tree: Tree) -> str:
         inside = ", ".join(_sketch(branch) for branch in tree)
         return f"[{inside}]" if isinstance(tree, list) else f"({inside}{',' * (len(tree) == 1)})"
     return "*"
-
-
-def _cast(array: Array, dtype: Any) -> Array:
-    if array.dtype == dtype:
-        return array
-    return array.to(dtype) if is_torch(array) else array.astype(dtype)
 
 
 def _check_place(leaves: list[Leaf], arrays: list[Array]) -> None:

@@ -15,14 +15,14 @@ import solvers
 from interpolants import diffusion, plots, times, weights
 from interpolants.adapters import diffusers as diffusers_adapter
 from interpolants.adapters import transport
-from solvers import compiled, inverted, likelihood, order
+from solvers import compiled, inverted, likelihood, noise, order
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
     f"{module.__name__}.{name}"
     for module in (
         *(interpolants, diffusion, weights, times, plots, diffusers_adapter, transport),
-        *(solvers, compiled, inverted, likelihood, order),
+        *(solvers, compiled, inverted, likelihood, noise, order),
         backbone,
     )
     for name in module.__all__

@@ -16,7 +16,7 @@ INTEGRAL, PROPORTIONAL = 0.3, 0.4
 REMEMBERED = 1e-4
 
 
-def factors(error: Numbers, before: Numbers, accepted: Mask, after_refusal: Mask, power: int) -> Numbers:
+def factors(error: Numbers, before: Numbers, accepted: Mask, after_refusal: Mask, power: float) -> Numbers:
     """Return by how much each lane's step is to change.
 
     Args:
@@ -28,7 +28,7 @@ def factors(error: Numbers, before: Numbers, accepted: Mask, after_refusal: Mask
     """
     # The error aimed at is that of a step 0.9 times as long as the tolerance allows. Tiny errors all ask for more than
     # the largest growth.
-    aim = SAFETY**power
+    aim = float(SAFETY**power)
     ratio = aim / np.where(np.isfinite(error), np.maximum(error, 1e-12), np.inf)
     steady = ratio ** ((INTEGRAL + PROPORTIONAL) / power) * (before / aim) ** (PROPORTIONAL / power)
     alone = ratio ** (1.0 / power)

@@ -17,41 +17,16 @@ from solvers.adaptive.record import Record
 from solvers.adaptive.settings import Adaptive
 from solvers.adaptive.solution import STATUSES, AdaptiveSolution
 from solvers.adaptive.trial import Evaluated, Trial
-from solvers.arrays import Array, all_finite, check_state
-from solvers.check import check_adaptive
+from solvers.arrays import Array
 from solvers.errors import NonFiniteError, explain
 from solvers.problem import Problem
 
 
-def solve_adaptively(problem: Problem, x: Array, ts: Any, settings: Adaptive, save: bool) -> AdaptiveSolution:
-    """Return what ``solve`` returns with an :class:`Adaptive` method."""
-    times = check_adaptive(problem, ts, settings.method)
-    check_state(x)
-    if settings.per_sample and x.ndim == 0:
-        remedy = "give x a batch axis, or leave per_sample out"
-        raise ValueError(explain("x of shape (B, …) for per_sample=True", "shape ()", remedy))
-    if 0 in x.shape:
-        raise ValueError(explain("a state with entries, for their error is measured", f"{x.shape}", "skip the solve"))
-    run = _Run(problem, x, np.array(times), settings, save)
-    if not all_finite(x):
-        run.record.finish(run.alive, run.t, x, np.full(run.alive.size, "non-finite"))
-        where = f"NaN or infinity in the initial state x, at time {times[0]!r}"
-        remedy = "look at where x comes from; the problem is not to blame"
-        raise NonFiniteError(explain("a finite state after every step", where, remedy), run.solution())
-    # Trial steps may overflow: the estimate sees it and the step is refused, so numpy need not say it as well.
-    with np.errstate(over="ignore", invalid="ignore"):
-        run.begin()
-        while run.alive.size:
-            run.advance()
-    return run.solution_or_error()
-
-
-class _Run:
+class Run:
     """The lanes that have not finished: their times, states, slopes and step lengths."""
 
     def __init__(self, problem: Problem, x: Array, times: Numbers, settings: Adaptive, save: bool) -> None:
         self.settings = settings
-        self.tableau = settings.method.tableau
         self.lanes: Lanes = PerSample() if settings.per_sample else Shared()
         self.drift = Evaluated(getattr(problem, problem.evaluated), problem.evaluated, x)
         self.record = Record(self.lanes, times, x, save)
@@ -65,24 +40,41 @@ class _Run:
         self.before = np.ones(count)
         self.refused = np.zeros(count, dtype=bool)
         self.failures: list[str] = []
+        self.shortest = settings.min_step
+        self.power = self._power()
 
     def begin(self) -> None:
         """Find the first slope and the first lengths."""
-        self.slope = self.drift(self.lanes.time(self.t, self.x), self.x)
+        self.carried = self.drift(self.lanes.time(self.t, self.x), self.x)
         span = abs(self.stop - self.start)
-        self.length = first_lengths(self.settings, self.lanes, self.drift, self.t, self.x, self.slope, span, self.sign)
+        self.length = first_lengths(
+            self.settings, self.lanes, self.drift, self.t, self.x, self.carried, span, self.sign
+        )
         self.watch.start(self.t, self.x)
+
+    def _power(self) -> float:
+        """Return the power of the step in its error."""
+        return float(self.settings.method.tableau.error_order + 1)
+
+    def _tried(self, t1: Numbers) -> Any:
+        """Return a step to t1 in every lane."""
+        trial = Trial(self.lanes, self.settings.method.tableau, self.t, t1, self.x, [self.carried])
+        trial.run(self.drift)
+        return trial
+
+    def _next_stop(self) -> float:
+        """Return the time at which the next steps must end at the latest."""
+        return self.stop
 
     def advance(self) -> None:
         """Try a step in every lane and let those go that have finished."""
         length, t1 = self._ends()
-        trial = Trial(self.lanes, self.tableau, self.t, t1, self.x, [self.slope])
-        trial.run(self.drift)
+        trial = self._tried(t1)
         error = trial.error(self.settings.rtol, self.settings.atol)
         accepted: Mask = error <= 1.0
         choose = self.lanes.choose
         reached, x = np.where(accepted, t1, self.t), choose(accepted, trial.x1, self.x)
-        slope = choose(accepted, trial.slopes[-1], self.slope)
+        carried = choose(accepted, trial.carried, self.carried)
         self.record.accepted[self.alive] += accepted
         self.record.rejected[self.alive] += ~accepted
         stopped = np.zeros(accepted.size, dtype=bool)
@@ -94,22 +86,22 @@ class _Run:
                 x = choose(stopped, trial.dense(np.where(stopped, fractions, 0.0)), x)
                 reached = np.where(stopped, self.t + np.where(stopped, fractions, 0.0) * trial.h, reached)
         self.record.keep(trial, accepted, reached, self.drift, self.alive)
-        power = self.tableau.error_order + 1
-        length = length * factors(error, self.before, accepted, self.refused, power)
+        length = length * factors(error, self.before, accepted, self.refused, self.power)
         status = self._status(accepted, stopped, reached, length, np.isfinite(error), t1)
         self.before = np.where(accepted, np.maximum(error, REMEMBERED), self.before)
         self.refused = ~accepted
-        self.t, self.x, self.slope, self.length = reached, x, slope, length
+        self.t, self.x, self.carried, self.length = reached, x, carried, length
         if status is not None:
             self._drop(status)
 
     def _ends(self) -> tuple[Numbers, Numbers]:
         """Return the lengths of the next steps and their ends; two equal steps where one would leave a sliver."""
-        left = abs(self.stop - self.t)
+        stop = self._next_stop()
+        left = abs(stop - self.t)
         length = np.minimum(self.length, self.settings.max_step)
         length = np.where((length < left) & (2.0 * length > left), 0.5 * left, length)
         last = length >= left
-        return np.where(last, left, length), np.where(last, self.stop, self.t + self.sign * length)
+        return np.where(last, left, length), np.where(last, stop, self.t + self.sign * length)
 
     def _status(
         self, accepted: Mask, stopped: Mask, reached: Numbers, length: Numbers, finite: Mask, t1: Numbers
@@ -122,7 +114,7 @@ class _Run:
         # Steps below the rounding of time lead nowhere. Where numbers are not finite the scale is that of the whole
         # interval, for steps towards a bad time at 0 would go on shrinking with the time itself.
         scale = np.where(finite, abs(self.t), max(abs(self.start), abs(self.stop)))
-        shortest = np.maximum(self.settings.min_step, 10.0 * np.spacing(scale))
+        shortest = np.maximum(self.shortest, 10.0 * np.spacing(scale))
         short = ~accepted & (length < shortest)
         reasons = [stopped, arrived, short & ~finite, short, tried >= self.settings.max_steps]
         status = np.select(reasons, ["event", "success", "non-finite", "min-step", "max-steps"], "")
@@ -142,7 +134,7 @@ class _Run:
         self.alive, self.t, self.length = self.alive[rest], self.t[rest], self.length[rest]
         self.before, self.refused = self.before[rest], self.refused[rest]
         if rest.size:
-            self.x, self.slope = take(self.x, rest), take(self.slope, rest)
+            self.x, self.carried = take(self.x, rest), take(self.carried, rest)
             self.watch.keep(rest)
 
     def solution(self) -> AdaptiveSolution:

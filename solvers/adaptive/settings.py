@@ -11,8 +11,7 @@ from solvers.arrays import Array
 from solvers.check import expect_method
 from solvers.errors import explain
 from solvers.grid import check_count
-from solvers.problem import check_callable
-from solvers.runge_kutta import RungeKutta
+from solvers.problem import SDE, check_callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,12 @@ class Adaptive:
     step whose numbers overflow is refused like any other. The first length follows Hairer's rule, with one more
     evaluation.
 
+    **SDEs.** A method with a strong order p, such as ``EulerMaruyama()``, is run along a path that can be refined:
+    ``rng=BrownianPath(seed, start, stop)``. e is the difference between a step and two of half its length with the
+    noise of the same path, k is p + ½, and the two are taken. A refused step does not change the path, so nothing is
+    biased; the noise is additive, so the steps may depend on it. The first step is a hundredth of the interval if none
+    is given. The grid's times between its ends are ends of steps.
+
     With ``per_sample=True`` each row of x has its own time and its own steps, so its result does not depend on the
     batch. The drift is then called with a time of shape (B',) and the B' ≤ B rows that have not finished; it must
     treat the rows one by one. Drifts made by ``interpolants`` accept such times.
@@ -69,27 +74,31 @@ class Adaptive:
     steps that were taken, their lengths being constants. It cannot be traced by ``torch.compile`` or ``jax.jit``.
 
     Args:
-        method: ``Bosh3()``, ``Dopri5()``, ``Tsit5()`` or ``DOP853()``.
+        method: ``Bosh3()``, ``Dopri5()``, ``Tsit5()`` or ``DOP853()``; for SDEs ``EulerMaruyama()``,
+            ``StochasticHeun()`` or another with a ``strong_order``, without events and steps per sample.
         rtol: relative tolerance, positive.
         atol: absolute tolerance, positive.
         per_sample: a time and a step for each row.
         max_steps: how many steps may be tried, refused ones included.
         min_step: the shortest step that may be tried, but for the last; when the tolerance asks for a shorter one, the
-            solve ends with the status "min-step".
+            solve ends with the status "min-step". Along a path it is at least two leaves of its tree.
         max_step: the longest.
         first_step: the length to try first; found from the problem if absent.
         events: functions whose zeros are looked for.
 
     Raises:
         TypeError: a method that is none, events that are none.
-        ValueError: a method without an estimate of its error; a tolerance, length or number that is not positive.
+        ValueError: a method without an estimate of its error; events or steps per sample along a path; a
+            tolerance, length or number that is not positive.
 
     References: Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I (1993), II.4; Gustafsson, Control
     theoretic techniques for stepsize selection in explicit Runge-Kutta methods, ACM Trans. Math. Softw. 17 (1991);
-    Söderlind, Automatic control and adaptive time-stepping, Numer. Algorithms 31 (2002).
+    Söderlind, Automatic control and adaptive time-stepping, Numer. Algorithms 31 (2002). For SDEs: Gaines & Lyons,
+    Variable step size control in the numerical solution of stochastic differential equations, SIAM J. Appl. Math. 57
+    (1997).
     """
 
-    method: RungeKutta
+    method: Any
     rtol: float = 1e-5
     atol: float = 1e-7
     per_sample: bool = False
@@ -101,9 +110,11 @@ class Adaptive:
 
     def __post_init__(self) -> None:
         tableau = getattr(expect_method(self.method), "tableau", None)
-        if tableau is None or not tableau.errors:
-            wanted = "a method with an estimate of its error"
-            remedy = "choose Bosh3(), Dopri5(), Tsit5() or DOP853()"
+        if self.method.solves is SDE and hasattr(self.method, "strong_order"):
+            self._check_path_steps()
+        elif tableau is None or not tableau.errors:
+            wanted = "a method with an estimate of its error, or one for SDEs with a strong order"
+            remedy = "choose Bosh3(), Dopri5(), Tsit5() or DOP853(); for SDEs EulerMaruyama() or StochasticHeun()"
             raise ValueError(explain(wanted, type(self.method).__name__, remedy))
         tiny = "pass a positive number; a very small one switches that part of the tolerance off"
         _positive("rtol", self.rtol, tiny)
@@ -118,6 +129,19 @@ class Adaptive:
         if not isinstance(self.events, tuple) or not all(isinstance(event, Event) for event in self.events):
             remedy = "write events=(Event(function),), with the comma"
             raise TypeError(explain("events: a tuple of Event", repr(self.events), remedy))
+
+    def _check_path_steps(self) -> None:
+        """Refuse what steps along a path have not."""
+        name = type(self.method).__name__
+        if self.per_sample:
+            wanted, remedy = f"one step for the whole batch with {name}", "leave per_sample out, or solve row by row"
+            raise ValueError(explain(wanted, "per_sample=True", remedy))
+        if self.events:
+            remedy = "look at the states at many times: save=True"
+            raise ValueError(explain(f"no events with {name}, which has no dense output", "events", remedy))
+        if hasattr(self.method, "on"):
+            wanted = "a method whose steps do not depend on their place in a grid"
+            raise ValueError(explain(wanted, name, "choose one without a last step of its own"))
 
 
 def _is_number(value: object) -> bool:

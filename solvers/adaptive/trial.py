@@ -33,6 +33,11 @@ class Evaluated(Counted):
         return super().__call__(time, x)
 
 
+def tolerance(x0: Array, x1: Array, rtol: float, atol: float) -> Array:
+    """Return the error allowed in each entry of a step from x0 to x1."""
+    return atol + rtol * namespace(x0).maximum(abs(x0), abs(x1))
+
+
 class Trial:
     """A step from t0 to t1 in every lane, from ``x`` with the slope ``first`` there."""
 
@@ -52,6 +57,11 @@ class Trial:
         self.x1 = self.x0 + combine(h, self.tableau.step, self.slopes)
         self.slopes.append(drift(self.lanes.time(self.t1, self.x1), self.x1))
 
+    @property
+    def carried(self) -> Array:
+        """What the next step is given beside the state: the slope at its start."""
+        return self.slopes[-1]
+
     def _evaluate(self, drift: Drift, stages: tuple[Stage, ...]) -> None:
         h = self.lanes.factor(self.h, self.x0)
         for node, row in stages:
@@ -64,7 +74,7 @@ class Trial:
         slopes = [detached(slope) for slope in self.slopes]
         x0, x1 = detached(self.x0), detached(self.x1)
         h = self.lanes.factor(self.h, x0)
-        scale = atol + rtol * namespace(x0).maximum(abs(x0), abs(x1))
+        scale = tolerance(x0, x1, rtol, atol)
         norms = self.lanes.norms([combine(h, row, slopes) / scale for row in self.tableau.estimates])
         if len(norms) == 1:
             return norms.reshape(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -92,13 +93,19 @@ class PredictorCorrector(Planned):
         self, problem: Denoising, t0: float, t1: float, x: Array, state: Any, noise: Increment
     ) -> tuple[Array, Any]:
         """Go from ``x`` at t0 to t1, and correct there."""
-        x, state = self.predictor.step(problem, t0, t1, x, state, noise if self.predictor.stochastic else None)
+        share = 1.0 / (self.steps + 1)
+
+        def predicting(since: float, until: float) -> Array:
+            """Draw from the first part of the step; a path then has other noise for the corrector."""
+            return math.sqrt(1.0 / share) * noise(t0 + share * (since - t0), t0 + share * (until - t0))
+
+        x, state = self.predictor.step(problem, t0, t1, x, state, predicting if self.predictor.stochastic else None)
         alpha, sigma = problem.alpha(t1), problem.sigma(t1)
         if sigma == 0.0:
             return x, state
         # ε ŝ and √(2ε), in which σ_s² cancels.
         pull, spread = 2.0 * self.snr**2, 2.0 * self.snr * sigma
-        for normal in normals(noise, t0, t1, self.steps):
+        for normal in normals(noise, t0 + share * (t1 - t0), t1, self.steps):
             x = x + pull * (alpha * problem.data(t1, x) - x) + spread * normal
         return x, state
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import count, pairwise
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from solvers.arrays import Array, is_numpy, is_torch, looks_finite
 from solvers.errors import NonFiniteError, explain
 from solvers.grid import check_count
 from solvers.method import Method
-from solvers.noise import Increment, increments
+from solvers.noise import Increment, increments, interval_of, with_area
 from solvers.problem import Problem
 from solvers.solution import Solution
 from solvers.solve import Run
@@ -45,8 +46,8 @@ def checkpointed(
         x: torch or jax arrays, or a tree of them.
         ts: times, as for ``solve``.
         method: a method of fixed steps.
-        rng: as for ``solve``. The draws of a torch Generator are repeated from its state, those of an object with
-            ``increments`` are kept, n of them.
+        rng: as for ``solve``. The draws of a torch Generator are repeated from its state and those of a path from its
+            seed; those of other objects with ``increments`` are kept, n of them.
         segments: m, from 1 to n.
 
     Returns:
@@ -65,6 +66,7 @@ def checkpointed(
     if is_tree(x):
         layout = Layout(x)
         problem = layout.problem(problem)
+        rng = layout.noise(rng)
         return layout.solution(checkpointed(problem, layout.x, ts, method, rng=rng, segments=segments))
     run = Run(problem, x, ts, method, rng)
     if is_numpy(x):
@@ -102,6 +104,9 @@ def _segment(run: Run, rng: Any, times: list[float]) -> Advance:
 def _repeatable(run: Run, rng: Any) -> Callable[[], Increment | None]:
     """Return a source of the noise of a segment: the first time it is drawn, later the same comes again."""
     noise, x = run.noise, run.x
+    if interval_of(rng) is not None:
+        # A path is the same at each visit; what it remembers of one segment, jax must not see in another.
+        return lambda: increments(rng, x)
     if noise is None or not is_torch(x):
         # jax looks at a segment once and repeats what it saw.
         return lambda: noise
@@ -117,20 +122,30 @@ def _repeatable(run: Run, rng: Any) -> Callable[[], Increment | None]:
             return increments(again, x)
 
         return from_state
-    kept: list[Array] = []
+    kept: list[Any] = []
+    return lambda: _Kept(noise, kept)
 
-    def from_memory() -> Increment:
-        places = count()
 
-        def drawn(t0: float, t1: float) -> Array:
-            place = next(places)
-            if place == len(kept):
-                kept.append(noise(t0, t1))
-            return kept[place]
+class _Kept:
+    """Noise whose draws are kept: asked anew in the same order, it gives the same."""
 
-        return drawn
+    def __init__(self, noise: Increment, kept: list[Any]) -> None:
+        self.noise = noise
+        self.kept = kept
+        self.places = count()
 
-    return from_memory
+    def __call__(self, t0: float, t1: float) -> Array:
+        return self._drawn(self.noise, t0, t1)
+
+    def with_area(self, t0: float, t1: float) -> tuple[Array, Array]:
+        found: tuple[Array, Array] = self._drawn(partial(with_area, self.noise), t0, t1)
+        return found
+
+    def _drawn(self, draw: Callable[[float, float], Any], t0: float, t1: float) -> Any:
+        place = next(self.places)
+        if place == len(self.kept):
+            self.kept.append(draw(t0, t1))
+        return self.kept[place]
 
 
 def _recomputed(advance: Advance, x: Array, state: Any) -> tuple[Array, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from solvers.arrays import Array, check_state, namespace
 from solvers.errors import explain
 from solvers.grid import check_count
-from solvers.noise import increments
+from solvers.noise import increments, interval_of
 
 __all__ = ["gaussian_probes", "rademacher_probes"]
 
@@ -33,6 +33,9 @@ def gaussian_probes(x: Array, count: int, rng: Any, *, shared: bool = False) -> 
     check_state(x)
     if x.ndim < 2:
         raise ValueError(explain("points of shape (B, …)", f"shape {tuple(x.shape)}", "give x a batch axis: x[None]"))
+    if interval_of(rng) is not None:
+        remedy = "pass a generator, or PerSample(seed)"
+        raise ValueError(explain("rng: a source of independent draws", f"the path {type(rng).__name__}", remedy))
     draw = increments(rng, x[0] if shared else x)
     return namespace(x).stack([draw(0.0, 1.0) for _ in range(count)])
 

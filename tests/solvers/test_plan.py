@@ -69,7 +69,7 @@ def test_the_weights_are_those_of_the_textbooks():
     assert [program.state for program in euler] == [((1.0, 0), (h, 1))] * 2
     assert weights(heun[1].state) == {0: 1.0, 1: h / 2, 2: h / 2}
     assert heun[1].operations[1].terms == ((1.0, 0), (h, 1))
-    assert adams[0].operations[1] == (0.125, 0.125, ((1.0, 0), (h / 2, 1)))
+    assert adams[0].operations[1] == (0.125, ((1.0, 0), (h / 2, 1)))
     # Values of the second step: the state, the slope carried, the slope evaluated.
     assert weights(adams[1].state) == pytest.approx({0: 1.0, 1: -h / 2, 2: 3 * h / 2})
     assert [program.carried for program in adams] == [(((1.0, 1),),), (((1.0, 2),),)]
