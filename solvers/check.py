@@ -29,10 +29,10 @@ def check_solve(problem: Any, ts: Any, method: Any) -> list[float]:
     check_method(method, problem)
     times = host_times(ts)
     check_within(problem, times)
+    check_denoising(problem, times, method)
     if hasattr(method, "fits"):
         method.fits(problem, times)
     check_poles(problem, times, method)
-    check_denoising(problem, times, method)
     return times
 
 

@@ -72,7 +72,8 @@ class Ancestral(Planned):
         step = transition(problem, t0, t1)
         fresh = (1.0 - step.ratio) * (1.0 + step.ratio)
         drawn = self.eta * self.eta * fresh
-        shrink = math.sqrt(1.0 - drawn)
+        # √(1 − drawn), which cancels where most of the noise is drawn anew.
+        shrink = math.hypot(step.ratio, math.sqrt((1.0 - self.eta) * (1.0 + self.eta) * fresh))
         keep, gain = step.factors(shrink, drawn / (1.0 + shrink))
         if step.sigma_s == 0.0:
             return keep * x + gain * problem.data(t0, x), None
