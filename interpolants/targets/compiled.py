@@ -206,7 +206,7 @@ def _rotated(
         return alpha, c, table, room
 
     def moved(k: int, i: int, c: float, rest: float, gain: Any, z: Any, along: Any) -> float:
-        total = c * means[k, i] + rest * z[i]
+        total: float = c * means[k, i] + rest * z[i]
         for j in range(n):
             total += basis[k, i, j] * gain[k, j] * along[j]
         return total
