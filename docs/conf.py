@@ -25,6 +25,7 @@ extensions = [
     "sampler_tables",
     "stored_tables",
     "tables",
+    "w_tables",
 ]
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
