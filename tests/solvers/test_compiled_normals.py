@@ -9,7 +9,7 @@ from scipy import stats
 
 from solvers.compiled import RowNoise
 from solvers.compiled.jit import compiled
-from solvers.compiled.normals import EDGES, HEIGHTS, TAIL, philox
+from solvers.compiled.normals import EDGES, HEIGHTS, LOW, TAIL, _settle, philox
 
 Z = 6.0
 ROWS, STEPS, D = 40_000, 5, 4
@@ -65,6 +65,24 @@ def test_normal_law(drawn):
             assert abs((side > edge).sum() - expected) < Z * math.sqrt(expected) + 1
     beyond = abs(z)[abs(z) > TAIL]
     assert stats.kstest(beyond, lambda x: 1 - stats.norm.sf(x) / stats.norm.sf(TAIL)).pvalue > 1e-6
+
+
+@pytest.mark.parametrize("layer", [0, 1, 5, 200])
+def test_refused_points(layer):
+    """The outermost point of the widest layer becomes a normal beyond it, of any other layer a normal like all."""
+
+    @compiled
+    def settled(word, count):
+        found = np.empty(count)
+        for row in range(count):
+            found[row] = _settle(word, np.uint64(row % 2), (np.uint64(row), LOW, LOW, np.uint64(0)), np.uint64(7))
+        return found
+
+    z = settled(np.uint64(2**64 - 256 + layer), 200_000)
+    if layer == 0:
+        assert stats.kstest(z, lambda x: 1 - stats.norm.sf(x) / stats.norm.sf(TAIL)).pvalue > 1e-6
+    else:
+        assert stats.kstest(z, "norm").pvalue > 1e-6
 
 
 def test_independence(drawn):

@@ -153,3 +153,19 @@ def test_nan_names_the_sample_and_the_step():
     assert (statuses != "success").nonzero()[0].tolist() == [70]
     expected = solve_ensemble(PROBLEM, X, uniform(8), EulerMaruyama(), rng=NOISE, parameters=given()).x
     np.testing.assert_array_equal(np.delete(error.value.solution.x, 70, 0), np.delete(expected, 70, 0))
+
+
+@pytest.mark.slow
+def test_the_step_that_is_named_is_the_one_of_the_sample():
+    """Where noise decides when a sample ends, the step that the error names is the first bad one of its own path."""
+
+    def barrier(time, x, out, parameters):
+        out[0] = math.sqrt(1.0 - x[0]) - 1.0
+
+    problem, x = CompiledSDE(barrier, lambda time: 1.0), np.zeros((200, 1))
+    for first in (0, 40, 90):
+        with pytest.raises(NonFiniteError) as error:
+            solve_ensemble(problem, x, uniform(50), EulerMaruyama(), rng=RowNoise(2, first), save=True)
+        bad = ~np.isfinite(error.value.solution.xs[:, :, 0])
+        sample = int(bad[-1].argmax())
+        assert f"first in step {int(bad[:, sample].argmax())} of sample {sample}," in str(error.value)
