@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -40,10 +41,18 @@ def without_steps() -> Figure:
                 bound = [row for row in rows_of("continuous", schedule=schedule, error=error, w="KL") if row["bound"]]
                 if bound:
                     values = [row["bound"] for row in bound]
-                    ax.plot([row["c"] for row in bound], values, color="0.45", lw=1.0, label=r"KL bound, $w^{KL}$")
+                    ax.plot(
+                        [row["c"] for row in bound],
+                        values,
+                        color="0.45",
+                        lw=1.0,
+                        marker=".",
+                        label=r"KL bound, $w^{KL}$",
+                    )
                 ax.plot([0.0], [ode["kl"]], "o", color="black", ms=5, label="ODE")
                 ax.set(yscale="log", title=f"{NAMES[schedule]}, error {error}")
-                ax.yaxis.set_minor_formatter(NullFormatter())
+        _label(axes[1, 0], (0.01, 0.02, 0.05))
+        _label(axes[2, 0], (0.002, 0.005, 0.01, 0.02))
         for ax in axes[-1]:
             ax.set_xlabel("multiple c of w")
         for ax in axes[:, 0]:
@@ -62,20 +71,28 @@ def with_steps() -> Figure:
             for ax, schedule in zip(line, NAMES):
                 curves = [("KL", 0.0, "ODE"), ("KL", 1.0, r"$w^{KL}$"), ("KL", 4.0, r"$4w^{KL}$")]
                 curves += [("sigma", 1.0, r"$\sigma$"), ("sigma", 4.0, r"$4\sigma$")]
-                for index, (base, c, label) in enumerate(curves):
+                for base, c, label in curves:
                     rows = rows_of("steps", schedule=schedule, error=error, w=base, c=c)
-                    shown = {"color": "black"} if c == 0.0 else look(index - 1)
+                    shown = {"color": look(base == "sigma")["color"], "linestyle": "-" if c == 1.0 else (0, (5, 2))}
+                    shown = shown if c else {"color": "black", "linestyle": ":"}
                     ax.plot([row["n"] for row in rows], [row["kl"] for row in rows], label=label, **shown)
                 title = "exact velocity" if not error else "error everywhere"
                 ax.set(xscale="log", yscale="log", title=f"{NAMES[schedule]}, {title}")
                 ax.set_xticks([10, 25, 50, 100, 250], ["10", "25", "50", "100", "250"])
                 ax.xaxis.set_minor_formatter(NullFormatter())
+        _label(axes[1, 0], (0.02, 0.05, 0.1, 0.2, 0.5))
         for ax in axes[-1]:
             ax.set_xlabel("steps, one evaluation each")
         for ax in axes[:, 0]:
             ax.set_ylabel(r"$\mathrm{KL}(p_0\,\|\,\hat p_0)$")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
+
+
+def _label(ax: Axes, ticks: tuple[float, ...]) -> None:
+    """Label a logarithmic axis of little more than a decade."""
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def main() -> None:

@@ -179,14 +179,27 @@ def _split(means: Any, basis: Any, missing: Any) -> Any:
     return njit(error_model="numpy", forceinline=True)(split)
 
 
+def _moved(means: Any, basis: Any) -> Any:
+    """Compile an entry of what a component predicts, from the coordinates of z."""
+    from numba import njit
+
+    _, _, n = basis.shape
+
+    def moved(k: int, i: int, c: float, rest: float, gain: Any, z: Any, along: Any) -> float:
+        total: float = c * means[k, i] + rest * z[i]
+        for j in range(n):
+            total += basis[k, i, j] * gain[k, j] * along[j]
+        return total
+
+    return njit(error_model="numpy", forceinline=True)(moved)
+
+
 def _rotated(
     coefficients: Any, log_weights: Any, means: Any, basis: Any, values: Any, counts: Any, floors: Any, missing: Any
 ) -> tuple[Any, Any]:
     """Return the parts for eigenvectors: columns, and a floor on the rest."""
-    from numba import njit
-
     count, d, n = basis.shape
-    split, shares = _split(means, basis, missing), _shares(count)
+    split, moved, shares = _split(means, basis, missing), _moved(means, basis), _shares(count)
 
     def prepare(t: float, parameters: Any) -> Any:
         alpha, sigma, c, c_alpha, d_sigma = coefficients(t)
@@ -204,14 +217,6 @@ def _rotated(
             room[k, 1] = floor
             room[k, 2] = (c_alpha * floors[k] + d_sigma) / floor if missing[k] > 0.0 else 0.0
         return alpha, c, table, room
-
-    def moved(k: int, i: int, c: float, rest: float, gain: Any, z: Any, along: Any) -> float:
-        total: float = c * means[k, i] + rest * z[i]
-        for j in range(n):
-            total += basis[k, i, j] * gain[k, j] * along[j]
-        return total
-
-    moved = njit(error_model="numpy", forceinline=True)(moved)
 
     def drift(t: float, x: Any, out: Any, given: Any) -> None:
         alpha, c, table, room = given

@@ -209,3 +209,21 @@ def test_the_story_of_the_page():
     for schedule in ("linear", "gvp", "vp"):
         other = [line[schedule, "another law", base, 250] for base in ("", "KL", "sigma", "sin^2", "KL, eta")]
         assert max(other) < 1.2 * min(other)
+        exact = [line[schedule, "", base, 50] for base in ("", "KL", "sigma", "sin^2", "KL, eta")]
+        assert exact[0] == min(exact)
+        assert line[schedule, "noise, everywhere", "KL", 250] == min(
+            line[schedule, "noise, everywhere", base, 250] for base in ("", "KL", "sigma", "sin^2", "KL, eta")
+        )
+    for schedule in ("gvp", "vp"):
+        found = {base: line[schedule, "everywhere", base, 250] for base in ("KL", "sigma", "sin^2", "KL, eta")}
+        assert min(found, key=found.get) == "KL"
+    for schedule in ("linear", "gvp"):
+        least = min(
+            (value, w) for (name, error, w, _), value in kl.items() if (name, error) == (schedule, "everywhere")
+        )
+        assert least[1] == "sin^2"
+    plane = [r for r in rows if r["part"] == "plane" and r["error"] == "half of another"]
+    for schedule in ("linear", "gvp", "vp"):
+        found = [row for row in plane if row["schedule"] == schedule]
+        spread = max(row["sliced"] for row in found) - min(row["sliced"] for row in found)
+        assert spread < max(row["standard error"] for row in found)
