@@ -67,16 +67,17 @@ def test_normal_law(drawn):
     assert stats.kstest(beyond, lambda x: 1 - stats.norm.sf(x) / stats.norm.sf(TAIL)).pvalue > 1e-6
 
 
+@compiled
+def settled(word, count):
+    found = np.empty(count)
+    for row in range(count):
+        found[row] = _settle(word, np.uint64(row % 2), (np.uint64(row), LOW, LOW, np.uint64(0)), np.uint64(7))
+    return found
+
+
 @pytest.mark.parametrize("layer", [0, 1, 5, 200])
 def test_refused_points(layer):
     """The outermost point of the widest layer becomes a normal beyond it, of any other layer a normal like all."""
-
-    @compiled
-    def settled(word, count):
-        found = np.empty(count)
-        for row in range(count):
-            found[row] = _settle(word, np.uint64(row % 2), (np.uint64(row), LOW, LOW, np.uint64(0)), np.uint64(7))
-        return found
 
     z = settled(np.uint64(2**64 - 256 + layer), 200_000)
     if layer == 0:
