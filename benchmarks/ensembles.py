@@ -4,7 +4,8 @@ Fixed steps: Euler, 250 or 2500 steps, states of shape (256, 2), one thread. Own
 1024 samples, diffrax under ``vmap``; ``error`` is the largest distance to a solution at 1e-12, in tolerances, and
 ``nfe`` the evaluations of all samples together. diffrax runs as ``jax.jit`` compiles it, without a limit on the number
 of steps, which is its fastest form here. In every row ``first`` is :mod:`solvers.compiled`, and ``ratio`` its time over
-that of the other.
+that of the other. Noise: 250 steps on a Gaussian in two dimensions, beside drawing the same normals without a step, and
+beside numpy's generator drawing as many; there the times are minima, for either is bound by the processor alone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,22 @@ import numpy as np
 import torch
 from record import arguments, in_turn, record
 
-from interpolants import VP, GaussianMixture, Linear, Path, compiled_flow, probability_flow
-from solvers import ODE, RK4, Adaptive, Dopri5, Euler, solve, uniform
-from solvers.compiled import CompiledODE, solve_ensemble
+from interpolants import (
+    VP,
+    Gaussian,
+    GaussianMixture,
+    Linear,
+    Path,
+    compiled_flow,
+    compiled_sde,
+    diffusion,
+    probability_flow,
+)
+from solvers import ODE, RK4, Adaptive, Dopri5, Euler, EulerMaruyama, StochasticHeun, solve, uniform
+from solvers.compiled import CompiledODE, CompiledSDE, RowNoise, solve_ensemble
+from solvers.compiled.fixed import LANES
+from solvers.compiled.jit import compiled
+from solvers.compiled.normals import fill_normals
 
 STEPS = 250
 Drift = Callable[..., Any]
@@ -203,6 +217,50 @@ def flow_rows(points: int, repeats: int) -> list[dict[str, object]]:
     return rows
 
 
+def drawing(d: int) -> Callable[[int, int, int], float]:
+    """Compile a loop that draws the normals of a solve and does nothing with them but to add one of 64."""
+    fill = fill_normals(d, LANES)
+
+    @compiled
+    def draw(rows: int, steps: int, seed: int) -> float:
+        z, words, total = np.empty((d, LANES)), np.empty((2, LANES), np.uint64), 0.0
+        for base in range(0, rows, LANES):
+            for step in range(steps):
+                fill(z, words, np.uint64(base), np.uint64(step), np.uint64(seed))
+                total += z[0, 0]
+        return total
+
+    return draw
+
+
+def noise_rows(rows: int, repeats: int) -> list[dict[str, object]]:
+    """Time steps with noise beside the drawing of their normals, by the same generator and by numpy's."""
+    path, grid, found = Path(Linear(), Gaussian([0.5, -1.0], [0.25, 0.5])), uniform(STEPS), []
+    full = Path(Linear(), Gaussian([0.5, -1.0], [[0.25, 0.1], [0.1, 0.5]]))
+    x, noise = path.prior(rows, np.random.default_rng(0)), RowNoise(1)
+    normals, rng, room = drawing(2), np.random.default_rng(0), np.empty(100_000)
+
+    def by_numpy() -> None:
+        for _ in range(rows * 2 * STEPS // room.size):
+            rng.standard_normal(out=room)
+
+    for method, target in ((EulerMaruyama(), path), (EulerMaruyama(), full), (StochasticHeun(), path)):
+        problem = compiled_sde(target, diffusion.Sigma())
+
+        def ours(problem: CompiledSDE = problem, method: Any = method) -> Any:
+            return solve_ensemble(problem, x, grid, method, rng=noise)
+
+        name = f"{type(method).__name__}, {'full' if target is full else 'diagonal'} Gaussian in 2, {rows} rows"
+        others = {"the same normals": lambda: normals(rows, STEPS, 1)}
+        if not found:
+            others["numpy's normals"] = by_numpy
+        for other, theirs in others.items():
+            timed = in_turn(ours, theirs, repeats, least=True)
+            each = timed["first"] / rows / STEPS / 2 * 1e9
+            found.append({"case": f"{name} / {other}", "ns_per_normal": each} | timed)
+    return found
+
+
 def main() -> None:
     """Run the cases."""
     options = arguments(__doc__ or "")
@@ -212,6 +270,7 @@ def main() -> None:
     rows = fixed_rows(repeats, peers)
     rows += adaptive_rows(3 if options.smoke else 15, peers)
     rows += flow_rows(2_000 if options.smoke else 100_000, 3)
+    rows += noise_rows(1_000 if options.smoke else 1_000_000, 3)
     packages = ("numpy", "numba", "torch", *(("jax", "diffrax") if peers else ()))
     record("ensembles", rows, packages, options.save)
 

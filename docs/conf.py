@@ -26,6 +26,7 @@ extensions = [
     "stochastic_tables",
     "stored_tables",
     "tables",
+    "w_tables",
 ]
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from interpolants import diffusion
 from interpolants.certify import certify
-from interpolants.dynamics import compiled_flow, denoising, forward_sde, probability_flow, reverse_sde, suggest
+from interpolants.dynamics import denoising, forward_sde, probability_flow, reverse_sde, suggest
+from interpolants.ensembles import compiled_flow, compiled_sde
 from interpolants.path import Path
 from interpolants.prediction import Data, Noise, Prediction, Score, Velocity, VPrediction, convert
 from interpolants.reparametrise import time_shift
@@ -117,6 +118,7 @@ __all__ = [
     "bures",
     "certify",
     "compiled_flow",
+    "compiled_sde",
     "convert",
     "cosine_optimal",
     "couple",

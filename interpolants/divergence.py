@@ -14,7 +14,7 @@ from interpolants.schedule import Schedule
 from interpolants.targets import Gaussian
 from solvers.errors import explain
 
-__all__ = ["exact_kl", "gap", "growth", "inside"]
+__all__ = ["exact_kl", "exact_moments", "gap", "growth", "inside"]
 
 Floats = NDArray[np.float64]
 
@@ -67,19 +67,61 @@ def exact_kl(path: Path, delta: object, shift: object = 0.0, w: DiffusionCoeffic
 
     References: Särkkä & Solin, Applied Stochastic Differential Equations (2019), §6.2, for the moment equations.
     """
-    if not isinstance(path, Path) or not isinstance(path.target, Gaussian):
-        raise TypeError(
-            explain("a Path with a Gaussian target", repr(path), "pass Path(schedule, Gaussian(mean, cov))")
+    found = _whitened(path, delta, shift, w)
+    if found is None:
+        return math.inf
+    mean, cov = found
+    scales, axes = np.linalg.eigh(cov)
+    return gap((1 - scales) / scales, float(np.sum((axes.T @ mean) ** 2 / scales)))
+
+
+def exact_moments(
+    path: Path, delta: object, shift: object = 0.0, w: DiffusionCoefficient = _ZERO
+) -> tuple[Floats, Floats]:
+    r"""Return mean and covariance of :math:`\hat p_0`, whose divergence :func:`exact_kl` is; the same arguments.
+
+    >>> from interpolants import Gaussian, Linear, Path, diffusion
+    >>> path = Path(Linear(), Gaussian([0.5], 0.25))
+    >>> mean, cov = exact_moments(path, 0.0, 0.0, diffusion.Sigma())
+    >>> mean.round(9), cov.round(9)
+    (array([0.5]), array([[0.25]]))
+
+    Raises:
+        ValueError: as :func:`exact_kl` does, and where the error of the drift is not integrable at t = 0.
+    """
+    found = _whitened(path, delta, shift, w)
+    if found is None:
+        remedy = "let the error vanish at the data, or choose a w that does"
+        raise ValueError(
+            explain("an error of the drift that is integrable at t = 0", f"one that is not, w = {w}", remedy)
         )
-    schedule, d = path.schedule, path.target.dimension
+    mean, cov = found
+    lo, target = path.schedule.domain[0], _gaussian(path)
+    alpha, sigma = float(path.schedule.alpha(lo)), float(path.schedule.sigma(lo))
+    basis, values = target.eigenvectors[0], target.eigenvalues[0]
+    spread = np.sqrt(alpha**2 * values + sigma**2)
+    return alpha * target.mean + basis @ (spread * mean), basis @ (spread * cov * spread[:, None]) @ basis.T
+
+
+def _gaussian(path: Path) -> Gaussian:
+    if not isinstance(path, Path) or not isinstance(path.target, Gaussian):
+        remedy = "pass Path(schedule, Gaussian(mean, cov))"
+        raise TypeError(explain("a Path with a Gaussian target", repr(path), remedy))
+    return path.target
+
+
+def _whitened(path: Path, delta: object, shift: object, w: DiffusionCoefficient) -> tuple[Floats, Floats] | None:
+    """Return mean and covariance at t = 0 in coordinates that whiten p₀; None where the error is not integrable."""
+    target, schedule = _gaussian(path), path.schedule
+    d = target.dimension
     matrix = _of_time(delta, (d, d), "delta", np.eye(d))
     vector = _of_time(shift, (d,), "shift", np.ones(d))
     variance = expect_diffusion(w).of(schedule)
     factor = schedule.coefficient(1 + variance.expression / (2 * schedule.expressions["kappa"]), f"1 + w/2κ, w = {w}")
     order = growth(schedule, 0, lambda time: float(np.sum(matrix(time) ** 2) + np.sum(vector(time) ** 2)) ** 0.5)
     if order + factor.ends[0].order < -0.99:
-        return math.inf
-    basis, values = path.target.eigenvectors[0], path.target.eigenvalues[0]
+        return None
+    basis, values = target.eigenvectors[0], target.eigenvalues[0]
 
     def rates(time: float) -> tuple[Floats, Floats, Floats]:
         """Return A, f·e and w/ρ² in whitened coordinates."""
@@ -90,11 +132,8 @@ def exact_kl(path: Path, delta: object, shift: object = 0.0, w: DiffusionCoeffic
 
     alpha, sigma = (float(value) for value in schedule(schedule.domain[1])[:2])
     spread = np.sqrt(alpha**2 * values + sigma**2)
-    mean, cov = _moments(
-        schedule, rates, -alpha * (basis.T @ path.target.mean) / spread, np.diag((sigma / spread) ** 2)
-    )
-    scales, axes = np.linalg.eigh(cov)
-    return gap((1 - scales) / scales, float(np.sum((axes.T @ mean) ** 2 / scales)))
+    mean = -alpha * (basis.T @ target.mean) / spread
+    return _moments(schedule, rates, mean, np.diag((sigma / spread) ** 2))
 
 
 def _moments(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sympy import Expr, Integer, sqrt
 
@@ -22,19 +22,14 @@ from interpolants.clock import Clock, LogSNR
 from interpolants.coefficient import Array, Coefficient
 from interpolants.combination import Combination, expect_model, solve_row
 from interpolants.diffusion import KL, DiffusionCoefficient, Zero, expect_diffusion
-from interpolants.path import Path, expect_path
 from interpolants.prediction import Data, Prediction, Velocity, conversion, expect_prediction
 from interpolants.schedule import Schedule
 from interpolants.suggestion import Suggestion, safe
-from interpolants.targets.mixture import GaussianMixture
 from solvers import ODE, SDE, Denoising, EulerMaruyama, Pole, StochasticHeun
 from solvers.errors import explain
 from solvers.problem import Problem
 
-if TYPE_CHECKING:
-    from solvers.compiled import CompiledODE
-
-__all__ = ["compiled_flow", "denoising", "forward_sde", "probability_flow", "reverse_sde", "suggest"]
+__all__ = ["denoising", "forward_sde", "probability_flow", "reverse_sde", "suggest"]
 
 Model = Callable[[Any, Array], Array]
 _KL = KL()
@@ -52,46 +47,6 @@ def probability_flow(schedule: Schedule, model: Model, prediction: Prediction = 
     combination = drift_combination(schedule, prediction, Integer(0), f"the probability flow of a {prediction} model")
     poles = _poles(combination, prediction, None)
     return ODE(_combine(combination, model), poles=poles, domain=schedule.domain)
-
-
-def compiled_flow(path: Path) -> CompiledODE:
-    r"""Return the exact probability flow of a path for ensembles in compiled code.
-
-    :math:`\dot\alpha` and :math:`\dot\sigma` meet the target only in products that were simplified before they became
-    code, so both ends are exact where the flow is finite, and what is infinite is a pole of the problem.
-
-    >>> import numpy as np
-    >>> from interpolants import Gaussian, Linear, Path, compiled_flow
-    >>> from solvers import RK4, uniform
-    >>> from solvers.compiled import solve_ensemble
-    >>> path = Path(Linear(), Gaussian([0.5, -1.0], 0.25))
-    >>> noise = path.prior(10_000, np.random.default_rng(0))
-    >>> solution = solve_ensemble(compiled_flow(path), noise, uniform(50), RK4())
-    >>> bool(abs(solution.x - path.flow(1.0, 0.0, noise)).max() < 1e-5)
-    True
-
-    Args:
-        path: a schedule of expressions with a Gaussian or a mixture whose covariances have no zero eigenvalue.
-
-    Raises:
-        TypeError: another target; a schedule without expressions.
-        ValueError: a zero eigenvalue, whose limits at σ = 0 the compiled code does not have.
-        ImportError: without the extra ``numba``.
-    """
-    from interpolants.targets.compiled import parts_of_mixture
-    from solvers.compiled import CompiledODE
-
-    expect_path(path)
-    schedule, target = path.schedule, path.target
-    if not isinstance(target, GaussianMixture):
-        received = type(target).__name__
-        raise TypeError(explain("a Gaussian or a GaussianMixture", received, "use probability_flow and path.velocity"))
-    prepare, drift = parts_of_mixture(target, schedule, Velocity)
-    alpha, sigma = schedule.expressions["alpha"], schedule.expressions["sigma"]
-    expressions = target.products(*Velocity.row(schedule), alpha, sigma)
-    times = {time for expression in expressions.values() for time in schedule.coefficient(expression).poles}
-    poles = tuple(Pole(time, f"the velocity of {path!r} is infinite") for time in sorted(times))
-    return CompiledODE(drift, prepare, poles, schedule.domain)
 
 
 def reverse_sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: Prediction = Velocity) -> SDE:
@@ -177,10 +132,15 @@ def _relative(
 
 
 def drift_combination(schedule: Schedule, prediction: Prediction, w: Expr, label: str) -> Combination:
-    r"""Combine v − ½ w s, whose row is (α̇, σ̇ + w/2σ) because s = −ε/σ."""
+    """Combine v − ½ w s from a prediction."""
     expect_prediction(prediction, "prediction")
+    return solve_row(schedule, drift_row(schedule, w), prediction.row(schedule), label)
+
+
+def drift_row(schedule: Schedule, w: Expr) -> tuple[Expr, Expr]:
+    r"""Return the row of v − ½ w s: (α̇, σ̇ + w/2σ), because s = −ε/σ."""
     d_alpha, d_sigma, sigma = (schedule.expressions[name] for name in ("d_alpha", "d_sigma", "sigma"))
-    return solve_row(schedule, (d_alpha, d_sigma + w / (2 * sigma)), prediction.row(schedule), label)
+    return d_alpha, d_sigma + w / (2 * sigma)
 
 
 def _combine(combination: Combination, model: Model) -> Model:

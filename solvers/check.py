@@ -18,6 +18,7 @@ _PARTS = ("order", "evaluations", "nodes", "stochastic", "solves", "init", "step
 
 _REMEDIES = {
     "CompiledODE": "call solvers.compiled.solve_ensemble, which has the loop for it",
+    "CompiledSDE": "call solvers.compiled.solve_ensemble, which has the loop for it",
     "ODE": "choose a method for ODEs, such as Heun()",
     "SDE": "choose a method for SDEs, such as EulerMaruyama() or StochasticHeun()",
     "Denoising": "choose a method for denoising problems, such as DDIM() or ExponentialEulerMaruyama()",

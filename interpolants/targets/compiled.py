@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sympy import Expr
 
 from interpolants.prediction import Prediction, Velocity, expect_prediction
 from interpolants.printing import PREAMBLE
@@ -32,8 +33,10 @@ def compile_mixture(target: GaussianMixture, schedule: Schedule, prediction: Pre
     from numba import njit
 
     compile_one = njit(error_model="numpy")
-    wanted = Velocity if prediction is None else prediction
-    prepare, drift = parts_of_mixture(target, schedule, wanted)
+    if not isinstance(schedule, Schedule):
+        raise TypeError(explain("a Schedule", repr(schedule), "pass Linear(), GVP(), VP() or Schedule(...)"))
+    wanted = expect_prediction(Velocity if prediction is None else prediction, "prediction")
+    prepare, drift = parts_of_mixture(target, schedule, wanted.row(schedule))
 
     def many(t: float, x: Any) -> Any:
         given, result = prepare(t, None), np.empty(x.shape)
@@ -44,20 +47,17 @@ def compile_mixture(target: GaussianMixture, schedule: Schedule, prediction: Pre
     return _either(compile_one(many), compile_one)
 
 
-def parts_of_mixture(target: GaussianMixture, schedule: Schedule, prediction: Prediction) -> tuple[Any, Any]:
-    """Return ``prepare`` and ``drift`` of a prediction, compiled into whatever calls them."""
+def parts_of_mixture(target: GaussianMixture, schedule: Schedule, row: tuple[Expr, Expr]) -> tuple[Any, Any]:
+    """Return ``prepare`` and ``drift`` of E[a·x_data + b·ε | x], whose row is (a, b)."""
     from numba import njit
 
     inlined = njit(error_model="numpy", forceinline=True)
-    wanted = expect_prediction(prediction, "prediction")
-    if not isinstance(schedule, Schedule):
-        raise TypeError(explain("a Schedule", repr(schedule), "pass Linear(), GVP(), VP() or Schedule(...)"))
     covs = target.covariances
     if covs.singular:
         remedy = "add a small variance, or use path.velocity"
         raise ValueError(explain("positive eigenvalues for compiled code", "a zero eigenvalue", remedy))
     schedule.source("numba")  # says why not where a schedule has no expressions
-    coefficients = _coefficients(target, schedule, wanted)
+    coefficients = _coefficients(target, schedule, row)
     if covs.basis is None:
         prepare, drift = _along_axes(coefficients, np.log(target.weights), target.means, covs.eigenvalues)
         return inlined(prepare), inlined(drift)
@@ -68,12 +68,12 @@ def parts_of_mixture(target: GaussianMixture, schedule: Schedule, prediction: Pr
     return inlined(prepare), inlined(drift)
 
 
-def _coefficients(target: GaussianMixture, schedule: Schedule, prediction: Prediction) -> Callable[[float], Any]:
+def _coefficients(target: GaussianMixture, schedule: Schedule, row: tuple[Expr, Expr]) -> Callable[[float], Any]:
     """Compile t → (α, σ, c, cα, dσ)."""
     from numba import njit
 
     alpha, sigma = schedule.expressions["alpha"], schedule.expressions["sigma"]
-    expressions = target.products(*prediction.row(schedule), alpha, sigma)
+    expressions = target.products(*row, alpha, sigma)
     texts = [schedule.coefficient(e).lowered.source(f"_{name}", "scalar") for name, e in expressions.items()]
     space: dict[str, Any] = {"xp": math}
     exec("\n\n".join([PREAMBLE["scalar"], *texts]), space)  # what schedule.source prints
@@ -136,6 +136,10 @@ def _along_axes(coefficients: Any, log_weights: Any, means: Any, values: Any) ->
 
     def drift(t: float, x: Any, out: Any, given: Any) -> None:
         alpha, c, inverse, gain, start, logits = given
+        if count == 1:
+            for i in range(d):
+                out[i] = c * means[0, i] + gain[0, i] * (x[i] - alpha * means[0, i])
+            return
         for k in range(count):
             total = 0.0
             for i in range(d):
@@ -172,7 +176,22 @@ def _split(means: Any, basis: Any, missing: Any) -> Any:
                 for j in range(n):
                     z[i] -= basis[k, i, j] * along[j]
 
-    return njit(error_model="numpy")(split)
+    return njit(error_model="numpy", forceinline=True)(split)
+
+
+def _moved(means: Any, basis: Any) -> Any:
+    """Compile an entry of what a component predicts, from the coordinates of z."""
+    from numba import njit
+
+    _, _, n = basis.shape
+
+    def moved(k: int, i: int, c: float, rest: float, gain: Any, z: Any, along: Any) -> float:
+        total: float = c * means[k, i] + rest * z[i]
+        for j in range(n):
+            total += basis[k, i, j] * gain[k, j] * along[j]
+        return total
+
+    return njit(error_model="numpy", forceinline=True)(moved)
 
 
 def _rotated(
@@ -180,7 +199,7 @@ def _rotated(
 ) -> tuple[Any, Any]:
     """Return the parts for eigenvectors: columns, and a floor on the rest."""
     count, d, n = basis.shape
-    split, shares = _split(means, basis, missing), _shares(count)
+    split, moved, shares = _split(means, basis, missing), _moved(means, basis), _shares(count)
 
     def prepare(t: float, parameters: Any) -> Any:
         alpha, sigma, c, c_alpha, d_sigma = coefficients(t)
@@ -203,6 +222,11 @@ def _rotated(
         alpha, c, table, room = given
         inverse, gain, start, floor, rest, logits = table[0], table[1], room[:, 0], room[:, 1], room[:, 2], room[:, 3]
         z, along = room[:, 4 : 4 + d], room[:, 4 + d :]
+        if count == 1:
+            split(0, alpha, x, z[0], along[0])
+            for i in range(d):
+                out[i] = moved(0, i, c, rest[0], gain, z[0], along[0])
+            return
         for k in range(count):
             split(k, alpha, x, z[k], along[k])
             total = 0.0
@@ -217,10 +241,7 @@ def _rotated(
             sums = 0.0
             for k in range(count):
                 if logits[k] > 0.0:
-                    moved = c * means[k, i] + rest[k] * z[k, i]
-                    for j in range(n):
-                        moved += basis[k, i, j] * gain[k, j] * along[k, j]
-                    sums += logits[k] * moved
+                    sums += logits[k] * moved(k, i, c, rest[k], gain, z[k], along[k])
             out[i] = sums / mass
 
     return prepare, drift

@@ -15,7 +15,7 @@ LANES = 64
 
 
 @inlined
-def _load(block: Any, x: Any, base: int, count: int) -> None:
+def load(block: Any, x: Any, base: int, count: int) -> None:
     """Fill a block with samples; the last one stands in the lanes that are left over."""
     for lane in range(LANES):
         for r in range(x.shape[1]):
@@ -23,7 +23,7 @@ def _load(block: Any, x: Any, base: int, count: int) -> None:
 
 
 @inlined
-def _store(x: Any, block: Any, base: int, count: int) -> None:
+def store(x: Any, block: Any, base: int, count: int) -> None:
     """Write the samples of a block back."""
     for lane in range(count):
         for r in range(x.shape[1]):
@@ -66,7 +66,7 @@ def fixed_kernel(drift: Any, prepare: Any, d: int, dtype: np.dtype[Any]) -> Call
         for base in range(begin, end, LANES):
             count, evaluations = min(LANES, end - base), 0
             lanes = LANES if full else count
-            _load(y, x, base, count)
+            load(y, x, base, count)
             for n in range(ts.size - 1):
                 t0, t1 = ts[n], ts[n + 1]
                 h = t1 - t0
@@ -91,8 +91,8 @@ def fixed_kernel(drift: Any, prepare: Any, d: int, dtype: np.dtype[Any]) -> Call
                         y_flat[q] += z_flat[q]
                 evaluations += last
                 if xs.shape[0] > 0:
-                    _store(xs[n + 1], y, base, count)
-            _store(x, y, base, count)
+                    store(xs[n + 1], y, base, count)
+            store(x, y, base, count)
         return evaluations
 
     return compiled(march)

@@ -1,4 +1,4 @@
-"""A drift for one sample that numba compiles, and what is refused of it."""
+"""Problems whose drift numba compiles, for one sample, and what is refused of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from solvers.compiled.jit import is_jitted, merged, typeof, types
 from solvers.errors import explain
-from solvers.problem import Pole, Problem, check_limits
+from solvers.problem import Pole, Problem, check_callable, check_limits
 
 SIGNATURE = "drift(time, x, out, parameters)"
 
@@ -29,31 +29,13 @@ def jitted(function: Callable[..., Any]) -> Any:
     return function if is_jitted(function) else merged(function)
 
 
-@dataclass(frozen=True)
-class CompiledODE(Problem):
-    r"""An ordinary differential equation :math:`\dot x = f(t, x)` whose drift is compiled, for one sample at a time.
-
-    Args:
-        drift: ``drift(time, x, out, parameters)``: writes every entry of :math:`f(t, x)` into ``out`` and returns
-            nothing. ``time`` is a float64, ``x`` and ``out`` are one row, shape (d,). Plain Python within what numba
-            compiles; division by zero gives infinity. A function that numba has compiled is taken as it is, though a
-            plain one can be built into the loop and is faster. Numbers written as literals are float64: with a float32
-            state the drift is rounded to float32 where it is written into ``out``.
-        prepare: ``prepare(time, parameters)``: what depends on time alone. Its result takes the place of
-            ``parameters`` in the drift. On a fixed grid it is computed once for 64 samples. Arrays that it makes may
-            serve the drift as scratch; ``parameters`` must not be written to.
-        poles: times at which ``drift`` is not finite.
-        domain: the lowest and highest time at which ``drift`` has a meaning.
-
-    Values of global names are those at the first solve. Raises TypeError and ValueError as :class:`~solvers.ODE` does.
-    """
+class Compiled(Problem):
+    """What compiled problems share: the functions of their drift, checked for every kind of state once."""
 
     evaluated: ClassVar[str] = "drift"
     drift: Callable[..., None]
-    prepare: Callable[..., Any] | None = None
-    poles: tuple[Pole, ...] = ()
-    domain: tuple[float, float] = (-math.inf, math.inf)
-    _checked: set[Any] = field(default_factory=set, init=False, repr=False, compare=False)
+    prepare: Callable[..., Any] | None
+    _checked: set[Any]
 
     def __post_init__(self) -> None:
         _check_function("drift", self.drift, "(time, x, out, parameters)")
@@ -79,6 +61,59 @@ class CompiledODE(Problem):
                 raise TypeError(explain(f"{SIGNATURE} that returns nothing", f"one that returns {answer}", remedy))
             self._checked.add((dtype, kind, layout))
         return drift, prepare
+
+
+@dataclass(frozen=True)
+class CompiledODE(Compiled):
+    r"""An ordinary differential equation :math:`\dot x = f(t, x)` whose drift is compiled, for one sample at a time.
+
+    Args:
+        drift: ``drift(time, x, out, parameters)``: writes every entry of :math:`f(t, x)` into ``out`` and returns
+            nothing. ``time`` is a float64, ``x`` and ``out`` are one row, shape (d,). Plain Python within what numba
+            compiles; division by zero gives infinity. A function that numba has compiled is taken as it is, though a
+            plain one can be built into the loop and is faster. Numbers written as literals are float64: with a float32
+            state the drift is rounded to float32 where it is written into ``out``.
+        prepare: ``prepare(time, parameters)``: what depends on time alone. Its result takes the place of
+            ``parameters`` in the drift. On a fixed grid it is computed once for 64 samples. Arrays that it makes may
+            serve the drift as scratch; ``parameters`` must not be written to.
+        poles: times at which ``drift`` is not finite.
+        domain: the lowest and highest time at which ``drift`` has a meaning.
+
+    Values of global names are those at the first solve. Raises TypeError and ValueError as :class:`~solvers.ODE` does.
+    """
+
+    drift: Callable[..., None]
+    prepare: Callable[..., Any] | None = None
+    poles: tuple[Pole, ...] = ()
+    domain: tuple[float, float] = (-math.inf, math.inf)
+    _checked: set[Any] = field(default_factory=set, init=False, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class CompiledSDE(Compiled):
+    r"""A stochastic differential equation :math:`dX = f(t, X)\,dt + g(t)\,dW` whose drift is compiled.
+
+    Args:
+        drift: ``drift(time, x, out, parameters)``, as for :class:`CompiledODE`.
+        diffusion: :math:`g(t) \ge 0`, a plain function of a float, as for :class:`~solvers.SDE`. It is not compiled:
+            a solve calls it once for each time of the grid.
+        prepare: as for :class:`CompiledODE`; computed once for 1024 samples.
+        poles: times at which ``drift`` or ``diffusion`` is not finite.
+        domain: the lowest and highest time at which both have a meaning.
+
+    Raises TypeError and ValueError as :class:`~solvers.SDE` does.
+    """
+
+    drift: Callable[..., None]
+    diffusion: Callable[[float], float]
+    prepare: Callable[..., Any] | None = None
+    poles: tuple[Pole, ...] = ()
+    domain: tuple[float, float] = (-math.inf, math.inf)
+    _checked: set[Any] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_callable("diffusion", self.diffusion, "(time: float) -> float")
+        Compiled.__post_init__(self)
 
 
 def _check_function(name: str, value: object, signature: str) -> None:

@@ -15,22 +15,28 @@ from solvers.check import check_interval, check_poles, check_within, expect_meth
 from solvers.compiled.adaptive import adaptive_kernel
 from solvers.compiled.control import NON_FINITE, STATUSES, SUCCESS, limits
 from solvers.compiled.fixed import LANES, fixed_kernel
-from solvers.compiled.problem import CompiledODE
+from solvers.compiled.problem import Compiled, CompiledODE, CompiledSDE
+from solvers.compiled.row_noise import expect_noise
 from solvers.compiled.solution import EnsembleSolution
+from solvers.compiled.stochastic import stochastic_kernel
 from solvers.compiled.weights import weights
 from solvers.errors import NonFiniteError, explain
 from solvers.grid import check_count, check_grid
 from solvers.runge_kutta import RungeKutta
+from solvers.stochastic import EulerMaruyama, StochasticHeun
 
 Samples = NDArray[Any]
+March = Callable[[Samples, Samples, int, int, int], int]
+"""Solves rows ``begin`` to ``end`` of x in place, of which the first is row ``row`` of the ensemble."""
 
 
 def solve_ensemble(
-    problem: CompiledODE,
+    problem: CompiledODE | CompiledSDE,
     x: Samples,
     ts: Any,
-    method: RungeKutta | Adaptive,
+    method: RungeKutta | Adaptive | EulerMaruyama | StochasticHeun,
     *,
+    rng: Any = None,
     parameters: Any = None,
     save: bool = False,
     threads: int = 1,
@@ -38,8 +44,8 @@ def solve_ensemble(
     """Solve a problem for every row of ``x``, in compiled code.
 
     The result is that of :func:`solvers.solve`, to round-off. A sample does not depend on the others, nor on the
-    number of threads, to the last bit. With a float32 state sums of slopes are taken in float32; times, steps and
-    error norms are float64 in any case.
+    number of threads, to the last bit: the noise of row i is a function of the seed and of i. With a float32 state sums
+    of slopes are taken in float32; times, steps and error norms are float64 in any case.
 
     Args:
         problem: the drift.
@@ -47,7 +53,9 @@ def solve_ensemble(
         ts: times, in the order in which they are visited: ``uniform(n)`` for n steps from noise to data.
         method: a Runge–Kutta method for the steps of the grid, or ``Adaptive(Dopri5(), per_sample=True)``, without
             events: each sample then has its own time and steps, and ``ts`` has the first time, the last, and those
-            between them at which states are saved from dense output.
+            between them at which states are saved from dense output. For a :class:`CompiledSDE`
+            ``EulerMaruyama()`` or ``StochasticHeun()``.
+        rng: for a :class:`CompiledSDE`, a :class:`RowNoise`, or a numpy Generator, from which its seed is drawn.
         parameters: what the drift is given besides time and state, the same for all samples: None, a number, an array,
             or a tuple of these. A number that differs between samples is one more entry of x, with slope 0.
         save: keep the states of all times, ``xs`` of shape (n + 1, B, d).
@@ -70,24 +78,30 @@ def solve_ensemble(
     elif problem.poles:
         check_poles(problem, grid.tolist(), method)
     threads = check_count("threads: how many share the samples", threads)
-    functions = problem.functions(x.dtype, parameters, "C" if isinstance(method, Adaptive) else "A")
+    if isinstance(problem, CompiledSDE):
+        return _fixed(_noisy(problem, x, grid, method, rng, parameters), x, grid, save, threads)
     if isinstance(method, Adaptive):
-        return _adaptive(functions, x, grid, method, parameters, save, threads)
-    return _fixed(functions, x, grid, method, parameters, save, threads)
+        return _adaptive(problem.functions(x.dtype, parameters, "C"), x, grid, method, parameters, save, threads)
+    return _fixed(_plain(problem, x, grid, method, parameters), x, grid, save, threads)
 
 
 def _check(problem: Any, x: Any, method: Any) -> None:
     """Refuse arguments of another kind."""
-    if not isinstance(problem, CompiledODE):
-        remedy = "wrap the function: CompiledODE(drift)"
-        raise TypeError(explain("a CompiledODE", type(problem).__name__, remedy))
+    if not isinstance(problem, Compiled):
+        remedy = "wrap the function: CompiledODE(drift), or CompiledSDE(drift, diffusion)"
+        raise TypeError(explain("a CompiledODE or a CompiledSDE", type(problem).__name__, remedy))
     if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
         remedy = "convert it first, e.g. np.asarray(x, dtype=np.float64)"
         raise TypeError(explain("x: a numpy array of float64 or float32", describe(x), remedy))
     if x.ndim != 2 or 0 in x.shape:
         remedy = "give each sample a row: x.reshape(B, d), or x[None] for one sample"
         raise ValueError(explain("x of shape (B, d), neither of them 0", f"shape {x.shape}", remedy))
-    if isinstance(method, Adaptive):
+    if isinstance(problem, CompiledSDE):
+        if not isinstance(method, (EulerMaruyama, StochasticHeun)):
+            remedy = "choose one of these; solvers.solve has the others"
+            received = repr(method) if isinstance(method, type) else type(method).__name__
+            raise TypeError(explain("EulerMaruyama() or StochasticHeun() for a CompiledSDE", received, remedy))
+    elif isinstance(method, Adaptive):
         if not method.per_sample or method.events:
             received = "events" if method.per_sample else "per_sample=False"
             remedy = "pass Adaptive(Dopri5(), per_sample=True); solvers.solve knows shared steps and events"
@@ -107,22 +121,45 @@ def _share(work: Callable[[int, int], Any], count: int, grain: int, threads: int
         return list(pool.map(lambda piece: work(*piece), pieces))
 
 
-def _fixed(
-    functions: Any, start: Samples, ts: Samples, method: RungeKutta, parameters: Any, save: bool, threads: int
-) -> EnsembleSolution:
+def _plain(problem: CompiledODE, x: Samples, ts: Samples, method: Any, parameters: Any) -> March:
+    """Return the steps of a Runge–Kutta method."""
+    kernel = fixed_kernel(*problem.functions(x.dtype, parameters, "A"), x.shape[1], x.dtype)
+    lower, nodes, _, _, last = weights(method.tableau)
+
+    def march(x: Samples, xs: Samples, row: int, begin: int, end: int) -> int:
+        return kernel(x, ts, lower, nodes, last, parameters, xs, begin, end)
+
+    return march
+
+
+def _noisy(problem: CompiledSDE, x: Samples, ts: Samples, method: Any, rng: Any, parameters: Any) -> March:
+    """Return the steps of a stochastic method, with the size of the noise of every step."""
+    noise, heun = expect_noise(rng), isinstance(method, StochasticHeun)
+    levels = np.array([problem.diffusion(float(time)) for time in (ts if heun else ts[:-1])], np.float64)
+    wrong = np.flatnonzero(~((levels >= 0.0) & (levels < np.inf)))
+    if wrong.size:
+        received = f"{float(levels[wrong[0]])!r} at time {float(ts[wrong[0]])!r}"
+        remedy = "look at the diffusion there; keep the grid away from times where it diverges"
+        raise ValueError(explain("a finite diffusion >= 0 wherever the method evaluates it", received, remedy))
+    kicks = np.sqrt(abs(np.diff(ts))) * (0.5 * (levels[:-1] + levels[1:]) if heun else levels)
+    kernel = stochastic_kernel(*problem.functions(x.dtype, parameters, "A"), heun, x.shape[1], x.dtype)
+    seed = np.uint64(noise.seed)
+
+    def march(x: Samples, xs: Samples, row: int, begin: int, end: int) -> int:
+        return kernel(x, ts, kicks, parameters, xs, seed, np.uint64(noise.first + row), begin, end)
+
+    return march
+
+
+def _fixed(march: March, start: Samples, ts: Samples, save: bool, threads: int) -> EnsembleSolution:
     """Solve over the grid."""
     count, d = start.shape
-    kernel, table = fixed_kernel(*functions, d, start.dtype), weights(method.tableau)
-
-    def work(x: Samples, xs: Samples, begin: int, end: int) -> int:
-        return kernel(x, ts, table.lower, table.nodes, table.last, parameters, xs, begin, end)
-
     x, xs = start.copy(order="C"), np.empty((ts.size if save else 0, count, d), start.dtype)
     if save:
         xs[0] = x
     blocks = -(-count // LANES)
     grain = LANES * -(-blocks // threads)
-    nfe = _share(lambda begin, end: work(x, xs, begin, end), count, grain, threads)[0]
+    nfe = _share(lambda begin, end: march(x, xs, 0, begin, end), count, grain, threads)[0]
     counts = np.empty((3, count), np.int64)
     counts[0], counts[1], counts[2] = nfe, ts.size - 1, 0
     time = np.full(count, ts[-1])
@@ -134,7 +171,7 @@ def _fixed(
     sample = int(bad.argmax())
     alone, states = start[[sample]], np.empty((ts.size, 1, d), start.dtype)
     states[0] = alone
-    work(alone, states, 0, 1)
+    march(alone, states, sample, 0, 1)
     step = int((~np.isfinite(states).all((1, 2))).argmax())
     where = f"NaN or infinity first in step {step} of sample {sample}, "
     where += f"from time {float(ts[step - 1])!r} to {float(ts[step])!r}"
