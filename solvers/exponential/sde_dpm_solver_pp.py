@@ -35,13 +35,13 @@ class SDEDPMSolverPP(Remembering):
 
     The orders, measured on intervals inside (0, 1):
 
-    ======================  =======  =======  =======
-    ``order=``              1        2        3
-    ======================  =======  =======  =======
-    ``deterministic_order`` 1        2        3
+    =======================  =======  =======  =======
+    ``order=``               1        2        3
+    =======================  =======  =======  =======
+    ``deterministic_order``  1        2        3
     ``weak_order``           1        2        2
     ``strong_order``         1        1        1
-    ======================  =======  =======  =======
+    =======================  =======  =======  =======
 
     The deterministic order is that for w = 0, and for any multiple of wKL where x̂ depends on time alone. For another w
     it is 2 at most: η is held over a step. Differences of x̂ see the noise of the path one step late, which costs
