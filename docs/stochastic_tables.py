@@ -12,10 +12,22 @@ from scipy.integrate import quad
 from sphinx.application import Sphinx
 from tables import Generated, code, table
 
-from interpolants import GVP, VP, Gaussian, Linear, Path, diffusion, sampler_law
+from interpolants import (
+    GVP,
+    VP,
+    Gaussian,
+    GaussianMixture,
+    Linear,
+    Path,
+    denoising,
+    diffusion,
+    reverse_sde,
+    sampler_law,
+)
 from interpolants.laws import Sampler
 from interpolants.published import sit_sde
 from solvers import (
+    SDE,
     SRA1,
     SRA3,
     Euler,
@@ -31,8 +43,10 @@ from solvers import (
     SiTHeun,
     StochasticHeun,
     Tweedie,
+    solve,
     uniform,
 )
+from solvers.noise import BrownianPath
 
 METHODS = (
     EulerMaruyama(),
@@ -92,6 +106,28 @@ class ToData(Generated):
             ]
             rows.append((code(_name(method)), *cells))
         return [table(("method", *(f"{schedule.name}, {w}" for schedule, w in choices)), rows)]
+
+
+class StrongOrders(Generated):
+    """Method by strong order, measured along one Brownian path, on a mixture."""
+
+    sources: ClassVar[tuple[str, ...]] = WeakOrders.sources
+
+    def build(self) -> list[nodes.Node]:
+        kl, schedule, counts = diffusion.KL(), VP(), (32, 64, 128, 256, 512)
+        path = Path(schedule, GaussianMixture([0.4, 0.6], [[-1.0], [1.2]], [0.3, 0.5]))
+        x, noise = path.sample(START, 200, np.random.default_rng(0)), BrownianPath(3, START, STOP)
+        sde, data = reverse_sde(schedule, path.velocity, kl), denoising(schedule, path.velocity, w=kl)
+        exact = solve(sde, x, uniform(4096, START, STOP), SRA1(), rng=noise).x
+        rows = []
+        for method in METHODS:
+            problem = sde if method.solves is SDE else data
+            ends = [solve(problem, x, uniform(n, START, STOP), method, rng=noise).x for n in counts]
+            errors = [float(np.sqrt(np.mean((end - exact) ** 2))) for end in ends]
+            slope = -float(np.polyfit(np.log(counts), np.log(errors), 1)[0])
+            label = f"{method.strong_order:g}"
+            rows.append((code(_name(method)), label, f"{slope:.2f}", *(f"{error:.0e}" for error in errors[::2])))
+        return [table(("method", "label", "measured", *(f"error, {n} steps" for n in counts[::2])), rows)]
 
 
 def _name(method: Any) -> str:
@@ -167,5 +203,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("weak-orders", WeakOrders)
     app.add_directive("weak-orders-to-data", ToData)
+    app.add_directive("strong-orders", StrongOrders)
     app.add_directive("last-steps", LastSteps)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -27,8 +27,16 @@ def rows_of(part: str, **wanted: Any) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row.get("c", 0.0), row.get("n") or 0))
 
 
-def without_steps() -> Figure:
-    """Draw KL against the multiple of w: schedules along, errors down; the bound for c·wKL where it is finite."""
+MEASURES = {
+    "kl": (r"$\mathrm{KL}(p_0\,\|\,\hat p_0)$", {1: (0.01, 0.02, 0.05), 2: (0.002, 0.005, 0.01, 0.02)}),
+    "w2": (r"$W_2(p_0, \hat p_0)$", {1: (0.06, 0.1, 0.15), 2: (0.02, 0.05, 0.1)}),
+}
+"""The name of a measure on its axis, and the ticks of the lines that span little more than a decade."""
+
+
+def without_steps(measure: str) -> Figure:
+    """Draw a measure against the multiple of w: schedules along, errors down; with KL its bound where it is finite."""
+    name, ticks = MEASURES[measure]
     with style():
         figure = Figure(figsize=(10.5, 8.4), layout="constrained")
         axes = figure.subplots(3, 3, sharex=True, sharey="row")
@@ -37,29 +45,28 @@ def without_steps() -> Figure:
                 ode = rows_of("continuous", schedule=schedule, error=error, c=0.0)[0]
                 for index, (base, label) in enumerate(LABELS.items()):
                     rows = [ode, *rows_of("continuous", schedule=schedule, error=error, w=base)]
-                    ax.plot([row["c"] for row in rows], [row["kl"] for row in rows], label=label, **look(index))
-                bound = [row for row in rows_of("continuous", schedule=schedule, error=error, w="KL") if row["bound"]]
-                if bound:
-                    values = [row["bound"] for row in bound]
-                    ax.plot(
-                        [row["c"] for row in bound],
-                        values,
-                        color="0.45",
-                        lw=1.0,
-                        marker=".",
-                        label=r"KL bound, $w^{KL}$",
-                    )
-                ax.plot([0.0], [ode["kl"]], "o", color="black", ms=5, label="ODE")
+                    ax.plot([row["c"] for row in rows], [row[measure] for row in rows], label=label, **look(index))
+                if measure == "kl":
+                    _bound(ax, rows_of("continuous", schedule=schedule, error=error, w="KL"))
+                ax.plot([0.0], [ode[measure]], "o", color="black", ms=5, label="ODE")
                 ax.set(yscale="log", title=f"{NAMES[schedule]}, error {error}")
-        _label(axes[1, 0], (0.01, 0.02, 0.05))
-        _label(axes[2, 0], (0.002, 0.005, 0.01, 0.02))
+        for line, values in ticks.items():
+            _label(axes[line, 0], values)
         for ax in axes[-1]:
             ax.set_xlabel("multiple c of w")
         for ax in axes[:, 0]:
-            ax.set_ylabel(r"$\mathrm{KL}(p_0\,\|\,\hat p_0)$")
+            ax.set_ylabel(name)
         handles, labels = axes[0, 2].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=6)
     return figure
+
+
+def _bound(ax: Axes, rows: list[dict[str, Any]]) -> None:
+    """Draw the bound for the multiples of wKL, where it is finite."""
+    bound = [row for row in rows if row["bound"]]
+    if bound:
+        c, values = zip(*[(row["c"], row["bound"]) for row in bound])
+        ax.plot(c, values, color="0.45", lw=1.0, marker=".", label=r"KL bound, $w^{KL}$")
 
 
 def with_steps() -> Figure:
@@ -98,7 +105,12 @@ def _label(ax: Axes, ticks: tuple[float, ...]) -> None:
 def main() -> None:
     """Write the figures."""
     with style():
-        for name, figure in (("w_without_steps", without_steps()), ("w_with_steps", with_steps())):
+        figures = {
+            "w_without_steps": without_steps("kl"),
+            "w_distances": without_steps("w2"),
+            "w_with_steps": with_steps(),
+        }
+        for name, figure in figures.items():
             figure.savefig(ROOT / "docs" / "images" / f"{name}.png")
 
 
