@@ -10,12 +10,14 @@ from refusals import PARTS, Recorder, refused
 
 from solvers import (
     SDE,
+    SRA1,
     Adaptive,
     EulerMaruyama,
     Event,
     NonFiniteError,
     Pole,
     PoleError,
+    ShARK,
     StochasticHeun,
     solve,
     uniform,
@@ -25,6 +27,8 @@ from solvers.noise import Antithetic, BrownianPath, PerSample
 LOOSE = Adaptive(EulerMaruyama(), rtol=1e-2, atol=1e-2)
 METHODS = [EulerMaruyama(), StochasticHeun()]
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+
+with_areas = pytest.mark.parametrize("method", [*METHODS, SRA1(), ShARK()], ids=lambda method: type(method).__name__)
 
 
 def varying(time, x):
@@ -50,9 +54,9 @@ class Asked:
         return lambda t0, t1: self.steps.append((t0, t1)) or noise(t0, t1)
 
 
-@each_method
+@with_areas
 def test_the_strong_error_follows_the_tolerance(method):
-    """Errors of a step go like h^1.5 and add up to h: the error on the same path goes like tolerance^(2/3)."""
+    """Errors of a step go like h^(p + ½) and add up to h^p: the error goes like the tolerance to p/(p + ½)."""
     path, x, tolerances = BrownianPath(3, stop=2.0, start=0.0), np.ones((100, 1)), 10.0 ** -np.arange(1.0, 2.9, 0.45)
     fine = solve(SEASONS, x, uniform(2048, 0.0, 2.0), StochasticHeun(), rng=path).x
     errors, nfe = [], []
@@ -61,7 +65,8 @@ def test_the_strong_error_follows_the_tolerance(method):
         assert found.status == "success"
         errors.append(math.sqrt(((found.x - fine) ** 2).mean()))
         nfe.append(found.nfe)
-    assert abs(np.polyfit(np.log(tolerances), np.log(errors), 1)[0] - 2 / 3) < 0.1
+    expected = method.strong_order / (method.strong_order + 0.5)
+    assert abs(np.polyfit(np.log(tolerances), np.log(errors), 1)[0] - expected) < 0.1
     # Against uniform steps of the same cost: where the problem is soft, the steps are longer.
     n = nfe[-1] // method.evaluations
     even = solve(SEASONS, x, uniform(n, 0.0, 2.0), method, rng=path).x
@@ -84,7 +89,7 @@ def test_refused_steps_leave_the_path_alone(method):
     assert abs(0.1 + sum(naive) - found.x[:, 1]).max() > 0.1
 
 
-@each_method
+@with_areas
 def test_the_law_is_that_of_the_sde(method):
     """Ornstein–Uhlenbeck from 1: mean e^{−θt} and variance (1 − e^{−2θt})/2θ in 3000 rows, z = 6, backwards too."""
     theta, rows = 3.0, 3_000
