@@ -25,6 +25,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
         *((f"order={k}",) for k in (2, 3, 4)),
         *((f"order={k}", "corrector=false") for k in (1, 2, 3)),
     ),
+    "solvers:SDEDPMSolverPP": tuple((f"order={k}",) for k in (1, 2, 3)),
+    "solvers:SASolver": tuple((f"predictor={p}", f"corrector={q}") for p, q in ((1, 2), (2, 0), (2, 3), (3, 4))),
     "diffusers:DDIMScheduler": ((), ("eta=1.0",)),
     "diffusers:PNDMScheduler": ((), ("skip_prk_steps=true",)),
     "diffusers:EulerDiscreteScheduler": ((), ("use_karras_sigmas=true",)),

@@ -81,6 +81,7 @@ def exact_moments(
     r"""Return mean and covariance of :math:`\hat p_0`, whose divergence :func:`exact_kl` is; the same arguments.
 
     >>> from interpolants import Gaussian, Linear, Path, diffusion
+    >>> from interpolants.divergence import exact_moments
     >>> path = Path(Linear(), Gaussian([0.5], 0.25))
     >>> mean, cov = exact_moments(path, 0.0, 0.0, diffusion.Sigma())
     >>> mean.round(9), cov.round(9)

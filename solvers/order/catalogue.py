@@ -64,7 +64,7 @@ def find(name: str, options: Sequence[str] = ()) -> Sampler:
 
 def _ours() -> tuple[str, ...]:
     kinds = ((name, getattr(solvers, name)) for name in solvers.__all__)
-    return tuple(name for name, kind in kinds if isinstance(kind, type) and hasattr(kind, "solves"))
+    return tuple(name for name, kind in kinds if hasattr(kind, "order") and isinstance(kind.solves, type))
 
 
 def _module(name: str) -> object:

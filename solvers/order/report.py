@@ -91,8 +91,8 @@ class OrderReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no claim is broken, because none was made or the order is at most 0.25 below it."""
-        if self.claimed is None:
+        """Whether no claim is broken: none was made, or to converge was not, or the order is at most 0.25 below it."""
+        if self.claimed is None or self.claimed == 0.0:
             return True
         return self.observed >= self.claimed - SHORTFALL  # False for NaN
 
@@ -158,6 +158,8 @@ def _order(report: OrderReport) -> str:
     said = f"{kind} {report.observed:.2f}"
     if report.claimed is None:
         return f"{said}; no order is claimed."
+    if report.claimed == 0.0:
+        return f"{said}; to converge is not claimed."
     if not report.ok:
         return f"{said}, below the claimed {report.claimed:g}."
     if report.observed > report.claimed + 2 * SHORTFALL:

@@ -97,7 +97,7 @@ def test_refusals():
         ((Path(Linear(), MIXTURE), Euler(), uniform(2)), TypeError, "Gaussian target"),
         ((path, Euler(), uniform(2), diffusion.KL()), ValueError, "w = 0 for Euler"),
         ((path, DDIM(), uniform(2), diffusion.KL()), ValueError, "without w for DDIM"),
-        ((path, EulerMaruyama(), uniform(2), diffusion.KL()), PoleError, "a pole at time 1.0"),
+        ((path, EulerMaruyama(), uniform(2), diffusion.KL()), PoleError, "one that starts at 1.0"),
         ((path, DDIM(), uniform(2), diffusion.Zero(), Noise), PoleError, "a pole at time 1.0"),
         ((path, Euler, uniform(2)), TypeError, "the class Euler"),
         ((path, uniform(2), Euler()), TypeError, "a method such as"),
