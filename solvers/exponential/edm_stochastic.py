@@ -116,6 +116,9 @@ class _Churned(EDMStochastic):
 
     gamma: float = 0.0
 
+    def _gamma(self, count: int) -> float:
+        return self.gamma
+
     def step(self, problem: Denoising, t0: float, t1: float, x: Array, state: Place, noise: Any) -> tuple[Array, Place]:
         """Add noise, and go down."""
         top = self._raised(problem, state, self.gamma)
