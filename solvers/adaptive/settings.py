@@ -139,6 +139,10 @@ class Adaptive:
         if self.events:
             remedy = "look at the states at many times: save=True"
             raise ValueError(explain(f"no events with {name}, which has no dense output", "events", remedy))
+        if self.method.strong_order < 1.0:
+            wanted = "a method with a strong order of at least 1, whose step and its halves differ by its error"
+            received = f"{name} with {self.method.strong_order}"
+            raise ValueError(explain(wanted, received, "choose EulerMaruyama() or StochasticHeun()"))
         if hasattr(self.method, "on"):
             wanted = "a method whose steps do not depend on their place in a grid"
             raise ValueError(explain(wanted, name, "choose one without a last step of its own"))
