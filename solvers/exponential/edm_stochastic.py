@@ -116,6 +116,10 @@ class _Churned(EDMStochastic):
 
     gamma: float = 0.0
 
+    def on(self, times: Sequence[float]) -> EDMStochastic:
+        """Return itself: γ is that of the whole grid on a part of it too."""
+        return self
+
     def _gamma(self, count: int) -> float:
         return self.gamma
 

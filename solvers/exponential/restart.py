@@ -186,6 +186,10 @@ class _Restarting(Restart):
 
     times: tuple[float, ...] = ()
 
+    def on(self, times: Sequence[float]) -> Restart:
+        """Return itself: the ways down are those of the whole grid on a part of it too."""
+        return self
+
     def init(self, problem: Denoising, t0: float, x0: Array) -> tuple[Levels, Any]:
         """Carry the levels and what the method inside carries."""
         return self.levels(problem, self.times), self.method.init(problem, t0, x0)

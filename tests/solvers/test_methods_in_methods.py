@@ -17,12 +17,21 @@ from solvers import (
     Restart,
     Tweedie,
     solve,
+    steps,
     uniform,
 )
+from solvers.inverted import invert
 from solvers.method import evaluation_times
 
 GRID = uniform(4, 0.9, 0.1)
 PLANNED = DDIM().plan(denoising(Linear(), lambda time, x: x), uniform(2, 0.9, 0.1))
+
+
+class Steady:
+    """Noise that a test can repeat from any step on: a function of the step alone."""
+
+    def increments(self, x):
+        return lambda t0, t1: (t0 - t1) * np.ones_like(x)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +62,24 @@ def test_churn_before_a_last_step(last):
     # gamma = 1/5, and t = r / (1 + r) under the linear schedule.
     assert abs(field.calls[0] - 10.8 / 11.8) < 1e-12
     assert field.calls == [time for _, time in evaluation_times(method, ts.tolist(), made)]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [EDMStochastic(churn=1.0), Restart(low=0.3, high=4.0), LastStep(EDMStochastic(churn=1.0), DDIM())],
+    ids=["churn", "Restart", "LastStep"],
+)
+def test_the_rest_of_a_solve_keeps_its_place(method):
+    """The rest of an inverted solve has the churn and the ways down of the whole grid: it ends where the whole ends."""
+    model = Path(Linear(), Gaussian([0.5], 0.25)).velocity
+    ts = uniform(6, 0.9, 0.0)
+    found = [step.x for step in steps(denoising(Linear(), model), np.ones((2, 1)), ts, method, Steady())]
+    rest = invert(method, lambda net: denoising(Linear(), net), ts).rest(2)
+    noise = Steady().increments(found[1])
+    point = rest.begin(found[1], noise)
+    for call in rest.calls:
+        point = rest.answer(model(call.time, point), noise)
+    np.testing.assert_allclose(point, found[-1], rtol=1e-12)
 
 
 def test_a_last_step_has_no_last_step():
