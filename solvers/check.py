@@ -53,7 +53,10 @@ def expect_method(method: Any) -> Any:
     missing = [part for part in _PARTS if not hasattr(method, part)]
     if missing:
         received = f"{type(method).__name__} without {', '.join(missing)}"
-        raise TypeError(explain("a method such as Heun()", received, "the order is solve(problem, x, ts, method)"))
+        remedy = "the order is solve(problem, x, ts, method)"
+        if hasattr(method, "method"):
+            remedy = "its steps are not those of a grid; pass the method inside it"
+        raise TypeError(explain("a method such as Heun()", received, remedy))
     return method
 
 
