@@ -86,7 +86,7 @@ class LastStep(Planned):
         stop: the time at which the last step ends; a solve takes the last time of its grid.
 
     Raises:
-        TypeError: ``method`` is not a stochastic method, or ``last`` is none of these.
+        TypeError: ``method`` is not a stochastic method, or is a LastStep; ``last`` is none of these.
     """
 
     method: Method

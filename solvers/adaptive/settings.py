@@ -75,7 +75,7 @@ class Adaptive:
 
     Args:
         method: ``Bosh3()``, ``Dopri5()``, ``Tsit5()`` or ``DOP853()``; for SDEs ``EulerMaruyama()``,
-            ``StochasticHeun()`` or another with a ``strong_order``, without events and steps per sample.
+            ``StochasticHeun()`` or another with a ``strong_order`` of at least 1, without events and steps per sample.
         rtol: relative tolerance, positive.
         atol: absolute tolerance, positive.
         per_sample: a time and a step for each row.
