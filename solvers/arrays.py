@@ -77,7 +77,8 @@ def detached(x: Array) -> Array:
 
 def host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the numbers as float64 on the host. Waits for the device."""
-    return np.asarray(x.detach().cpu() if is_torch(x) else x, dtype=np.float64)
+    # numpy has no bfloat16.
+    return np.asarray(x.detach().cpu().double() if is_torch(x) else x, dtype=np.float64)
 
 
 def like(values: np.ndarray[Any, Any], x: Array, *, at_least_single: bool = False) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 from solvers.denoising import Denoising
 from solvers.errors import PoleError, explain
 from solvers.grid import host_times
-from solvers.method import Method, evaluation_times
+from solvers.method import Method, check_fits, evaluation_times
 from solvers.noise.source import interval_of
 from solvers.problem import Pole, Problem
 
@@ -31,8 +31,7 @@ def check_solve(problem: Any, ts: Any, method: Any) -> list[float]:
     times = host_times(ts)
     check_within(problem, times)
     check_denoising(problem, times, method)
-    if hasattr(method, "fits"):
-        method.fits(problem, times)
+    check_fits(method, problem, times)
     check_poles(problem, times, method)
     return times
 
@@ -54,7 +53,10 @@ def expect_method(method: Any) -> Any:
     missing = [part for part in _PARTS if not hasattr(method, part)]
     if missing:
         received = f"{type(method).__name__} without {', '.join(missing)}"
-        raise TypeError(explain("a method such as Heun()", received, "the order is solve(problem, x, ts, method)"))
+        remedy = "the order is solve(problem, x, ts, method)"
+        if hasattr(method, "method"):
+            remedy = "its steps are not those of a grid; pass the method inside it"
+        raise TypeError(explain("a method such as Heun()", received, remedy))
     return method
 
 
@@ -92,15 +94,20 @@ def check_denoising(problem: Problem, times: Sequence[float], method: Method) ->
     if not isinstance(problem, Denoising):
         return
     name, (start, stop) = type(method).__name__, (times[0], times[-1])
-    if not problem.sigma(start) > 0.0:
-        remedy = "start the grid where there is noise: t = 1 is noise and t = 0 is data"
-        raise ValueError(explain("sigma > 0 at the first time", f"0 at time {start!r}", remedy))
+    check_start(problem, start)
     if method.stochastic and stop > start and not getattr(method, "rising", False):
         remedy = "turn the grid round: uniform(n) goes from t = 1 to t = 0"
         raise ValueError(explain(f"falling times for {name}", f"{start!r} to {stop!r}", remedy))
     if not getattr(method, "reads_clock", False) and problem.clock(max(start, stop), min(start, stop)) != 0.0:
         remedy = "build the problem with w = 0, or choose ExponentialEulerMaruyama(), which takes any w"
         raise ValueError(explain(f"a denoising problem without w for {name}", "a w that is not zero", remedy))
+
+
+def check_start(problem: Denoising, start: float) -> None:
+    """Refuse to start a denoising problem where there is no noise."""
+    if not problem.sigma(start) > 0.0:
+        remedy = "start the grid where there is noise: t = 1 is noise and t = 0 is data"
+        raise ValueError(explain("sigma > 0 at the first time", f"0 at time {start!r}", remedy))
 
 
 def check_within(problem: Problem, times: Sequence[float]) -> None:

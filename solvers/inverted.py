@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from solvers.arrays import Array
 from solvers.check import check_solve
 from solvers.errors import explain
-from solvers.method import Method
+from solvers.method import Method, on_grid
 from solvers.noise import Increment
 from solvers.problem import Field, Problem
 from solvers.written import Draw, Operation, Program, combined, drawn, written
@@ -87,9 +87,10 @@ class Inverted:
         if step == 0:
             return Inverted(self.method, self.pose, self.times, self.programs, self.constants)
         wanted = [call.time for call in self.calls if call.step >= step]
+        method = on_grid(self.method, self.times)
         for once in (False, True):
-            found = written(self.method, self.pose, self.times[step:], once=once)
-            run = Inverted(self.method, self.pose, self.times[step:], *found)
+            found = written(method, self.pose, self.times[step:], once=once)
+            run = Inverted(method, self.pose, self.times[step:], *found)
             if [call.time for call in run.calls] == wanted:
                 return run
         remedy = "solve the rest of the grid as a solve of its own"

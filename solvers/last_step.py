@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from solvers.arrays import Array
+from solvers.check import check_start
 from solvers.denoising import Denoising
 from solvers.errors import explain
-from solvers.method import Method, Planned, evaluation_times, on_grid
+from solvers.method import Method, Planned, check_fits, evaluation_times, on_grid
 from solvers.noise import Increment
 from solvers.problem import SDE, Problem
 
@@ -85,7 +86,7 @@ class LastStep(Planned):
         stop: the time at which the last step ends; a solve takes the last time of its grid.
 
     Raises:
-        TypeError: ``method`` is not a stochastic method, or ``last`` is none of these.
+        TypeError: ``method`` is not a stochastic method, or is a LastStep; ``last`` is none of these.
     """
 
     method: Method
@@ -97,6 +98,9 @@ class LastStep(Planned):
         if not getattr(self.method, "stochastic", False) or isinstance(self.method, type):
             remedy = "pass EulerMaruyama() or another; a deterministic method has no noise to leave out"
             raise TypeError(explain("method: a stochastic one", repr(self.method), remedy))
+        if isinstance(self.method, LastStep):
+            wanted, received = "method: a stochastic one without a last step of its own", "LastStep"
+            raise TypeError(explain(wanted, received, "pass the method inside it: a solve has one last step"))
         parts = ("nodes", "solves", "init", "step")
         known = not isinstance(self.last, type) and all(hasattr(self.last, part) for part in parts)
         if not isinstance(self.last, Mean) and not (known and not self.last.stochastic):
@@ -157,16 +161,18 @@ class LastStep(Planned):
 
     def parts(self, problem: Any, times: list[float]) -> list[tuple[Any, list[float], Any]]:
         """Return (problem, times, method) of the steps before the last and of the last."""
+        method = on_grid(self.method, times)
         if isinstance(self.last, Mean):
-            return [(problem, times, self.method)]
-        before = [(problem, times[:-1], self.method)] if len(times) > 2 else []
+            return [(problem, times, method)]
+        before = [(problem, times[:-1], method)] if len(times) > 2 else []
         return [*before, (_posed(problem, self.last), times[-2:], self.last)]
 
     def fits(self, problem: Any, times: list[float]) -> None:
         """Refuse a last step that the problem or the grid does not allow."""
         for posed, part, method in self.parts(problem, times):
-            if hasattr(method, "fits"):
-                method.fits(posed, part)
+            if isinstance(posed, Denoising):
+                check_start(posed, part[0])
+            check_fits(method, posed, part)
             if isinstance(method, Tweedie) and posed.sigma(part[-1]) != 0.0:
                 received = f"sigma = {float(posed.sigma(part[-1])):.3g} at {part[-1]!r}"
                 remedy = "end the grid at t = 0, or take the last step with the ODE: LastStep(method, DDIM())"
@@ -191,7 +197,9 @@ def _posed(problem: Any, last: Any) -> Any:
     if relatives is None:
         name, kind = type(last).__name__, type(problem).__name__
         wanted = f"a problem that knows its {last.solves.__name__}, for a last step by {name}"
-        received = f"a {kind} without relatives" if isinstance(problem, SDE) else f"a {kind}"
-        remedy = "build it with interpolants.reverse_sde and solve it without a plan, or pass Mean()"
+        received, remedy = f"a {kind}", "take the last step with DDIM(), Tweedie() or Mean()"
+        if isinstance(problem, SDE):
+            received = "an SDE without relatives"
+            remedy = "build it with interpolants.reverse_sde and solve it without a plan, or pass Mean()"
         raise TypeError(explain(wanted, received, remedy))
     return relatives(last.solves)

@@ -90,6 +90,13 @@ def on_grid(method: Method, times: Sequence[float]) -> Method:
     return found
 
 
+def check_fits(method: Method, problem: Any, times: Sequence[float]) -> None:
+    """Refuse a problem or a grid for which a method is not made."""
+    fits = getattr(method, "fits", None)
+    if fits is not None:
+        fits(problem, list(times))
+
+
 def visited(method: Method, times: Sequence[float], problem: Any) -> list[list[float]]:
     """Return the times at which each step of a solve evaluates."""
     found: list[list[float]] = [[] for _ in times[1:]]

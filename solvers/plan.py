@@ -63,6 +63,11 @@ class Plan:
         """Whether the method looks at the clock of the noise."""
         return bool(getattr(self.method, "reads_clock", False))
 
+    @property
+    def rising(self) -> bool:
+        """Whether the method takes rising times."""
+        return bool(getattr(self.method, "rising", False))
+
     def fits(self, problem: Problem, times: list[float]) -> None:
         """Refuse a grid or a problem for which the weights do not hold."""
         if tuple(times) != self.times:

@@ -75,7 +75,7 @@ class Adaptive:
 
     Args:
         method: ``Bosh3()``, ``Dopri5()``, ``Tsit5()`` or ``DOP853()``; for SDEs ``EulerMaruyama()``,
-            ``StochasticHeun()`` or another with a ``strong_order``, without events and steps per sample.
+            ``StochasticHeun()`` or another with a ``strong_order`` of at least 1, without events and steps per sample.
         rtol: relative tolerance, positive.
         atol: absolute tolerance, positive.
         per_sample: a time and a step for each row.
@@ -139,6 +139,10 @@ class Adaptive:
         if self.events:
             remedy = "look at the states at many times: save=True"
             raise ValueError(explain(f"no events with {name}, which has no dense output", "events", remedy))
+        if self.method.strong_order < 1.0:
+            wanted = "a method with a strong order of at least 1, whose step and its halves differ by its error"
+            received = f"{name} with {self.method.strong_order}"
+            raise ValueError(explain(wanted, received, "choose EulerMaruyama() or StochasticHeun()"))
         if hasattr(self.method, "on"):
             wanted = "a method whose steps do not depend on their place in a grid"
             raise ValueError(explain(wanted, name, "choose one without a last step of its own"))

@@ -22,6 +22,7 @@ from solvers.compiled.stochastic import stochastic_kernel
 from solvers.compiled.weights import weights
 from solvers.errors import NonFiniteError, explain
 from solvers.grid import check_count, check_grid
+from solvers.guard import checked_scalar
 from solvers.runge_kutta import RungeKutta
 from solvers.stochastic import EulerMaruyama, StochasticHeun
 
@@ -135,12 +136,9 @@ def _plain(problem: CompiledODE, x: Samples, ts: Samples, method: Any, parameter
 def _noisy(problem: CompiledSDE, x: Samples, ts: Samples, method: Any, rng: Any, parameters: Any) -> March:
     """Return the steps of a stochastic method, with the size of the noise of every step."""
     noise, heun = expect_noise(rng), isinstance(method, StochasticHeun)
-    levels = np.array([problem.diffusion(float(time)) for time in (ts if heun else ts[:-1])], np.float64)
-    wrong = np.flatnonzero(~((levels >= 0.0) & (levels < np.inf)))
-    if wrong.size:
-        received = f"{float(levels[wrong[0]])!r} at time {float(ts[wrong[0]])!r}"
-        remedy = "look at the diffusion there; keep the grid away from times where it diverges"
-        raise ValueError(explain("a finite diffusion >= 0 wherever the method evaluates it", received, remedy))
+    remedy = "look at the diffusion there; keep the grid away from times where it diverges"
+    diffusion = checked_scalar("diffusion", problem.diffusion, remedy)
+    levels = np.array([diffusion(float(time)) for time in (ts if heun else ts[:-1])])
     kicks = np.sqrt(abs(np.diff(ts))) * (0.5 * (levels[:-1] + levels[1:]) if heun else levels)
     kernel = stochastic_kernel(*problem.functions(x.dtype, parameters, "A"), heun, x.shape[1], x.dtype)
     seed = np.uint64(noise.seed)

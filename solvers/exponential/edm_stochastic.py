@@ -116,6 +116,13 @@ class _Churned(EDMStochastic):
 
     gamma: float = 0.0
 
+    def on(self, times: Sequence[float]) -> EDMStochastic:
+        """Return itself: γ is that of the whole grid on a part of it too."""
+        return self
+
+    def _gamma(self, count: int) -> float:
+        return self.gamma
+
     def step(self, problem: Denoising, t0: float, t1: float, x: Array, state: Place, noise: Any) -> tuple[Array, Place]:
         """Add noise, and go down."""
         top = self._raised(problem, state, self.gamma)

@@ -12,7 +12,7 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import explain
 from solvers.exponential.dpm_solver_pp import DPMSolverPP
-from solvers.method import Method, Planned, visited
+from solvers.method import Method, Planned, check_fits, visited
 
 _METHOD = DPMSolverPP()
 
@@ -108,6 +108,10 @@ class Preconditioned(Planned):
     def _mean(self) -> Any:
         # A numpy scalar would promote a float32 state; a Python float does not.
         return float(self.mean) if isinstance(self.mean, (int, float, np.generic)) else self.mean
+
+    def fits(self, problem: Denoising, times: list[float]) -> None:
+        """Refuse what the method inside refuses."""
+        check_fits(self.method, self.whitened(problem), times)
 
     def init(self, problem: Denoising, t0: float, x0: Array) -> tuple[Denoising, Any]:
         """Carry the problem in z and what the method inside carries."""

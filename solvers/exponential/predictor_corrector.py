@@ -12,7 +12,7 @@ from solvers.denoising import Denoising
 from solvers.errors import explain
 from solvers.exponential.exponential_euler_maruyama import ExponentialEulerMaruyama
 from solvers.grid import check_count
-from solvers.method import Method, Planned, on_grid, visited
+from solvers.method import Method, Planned, check_fits, on_grid, visited
 from solvers.noise import Increment, normals
 
 _METHOD = ExponentialEulerMaruyama()
@@ -84,6 +84,10 @@ class PredictorCorrector(Planned):
     def on(self, times: Sequence[float]) -> PredictorCorrector:
         """Return the method with the predictor that takes the steps of a grid."""
         return replace(self, predictor=on_grid(self.predictor, times))
+
+    def fits(self, problem: Denoising, times: list[float]) -> None:
+        """Refuse what the predictor refuses."""
+        check_fits(self.predictor, problem, times)
 
     def init(self, problem: Denoising, t0: float, x0: Array) -> Any:
         """Carry what the predictor carries."""

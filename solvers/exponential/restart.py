@@ -14,7 +14,7 @@ from solvers.errors import explain
 from solvers.exponential.edm_heun import EDMHeun
 from solvers.exponential.place import Place, between, noised, place, place_of_ratio
 from solvers.grid import check_count
-from solvers.method import Method, Planned, visited
+from solvers.method import Method, Planned, check_fits, visited
 from solvers.noise import Increment, normals
 
 _METHOD = EDMHeun()
@@ -122,6 +122,8 @@ class Restart(Planned):
             wanted = f"a schedule with sigma/alpha = high = {self.high!r}"
             received = f"sigma = {problem.sigma(highest)!r}, alpha = {problem.alpha(highest)!r} at the end"
             raise ValueError(explain(wanted, received, "choose a lower level"))
+        for part in self._ways(problem, times):
+            check_fits(self.method, problem, part)
 
     def on(self, times: Sequence[float]) -> Restart:
         """Return the method that takes the steps of a grid."""
@@ -162,16 +164,18 @@ class Restart(Planned):
             x, inner = method.step(problem, low.time, t1, x, inner, None)
         return x, (state[0], inner)
 
-    def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
-        """Return the times at which each step evaluates."""
+    def _ways(self, problem: Denoising, ts: Sequence[float]) -> tuple[list[float], list[float], list[float]]:
+        """Return the times on the way to ``low``, of a way down after a restart, and from ``low`` on."""
         low, _, down = self.levels(problem, ts)
         k = next(k for k, time in enumerate(ts) if time <= low.time)
-        rest = ts[k:] if ts[k] == low.time else [low.time, *ts[k:]]
-        before, after = visited(self.method, [*ts[:k], low.time], problem), visited(self.method, rest, problem)
-        if ts[k] < low.time:
-            passing, *after = after
-        else:
-            passing = []
+        after = ts[k:] if ts[k] == low.time else [low.time, *ts[k:]]
+        return [*ts[:k], low.time], list(down), list(after)
+
+    def visits(self, problem: Denoising, ts: list[float]) -> list[list[float]]:
+        """Return the times at which each step evaluates."""
+        to_low, down, from_low = self._ways(problem, ts)
+        before, after = visited(self.method, to_low, problem), visited(self.method, from_low, problem)
+        passing = after.pop(0) if from_low[0] not in ts else []
         again = [time for visits in visited(self.method, down, problem) for time in visits]
         return [*before[:-1], [*before[-1], *again * self.repeats, *passing], *after]
 
@@ -181,6 +185,10 @@ class _Restarting(Restart):
     """The method on a grid."""
 
     times: tuple[float, ...] = ()
+
+    def on(self, times: Sequence[float]) -> Restart:
+        """Return itself: the ways down are those of the whole grid on a part of it too."""
+        return self
 
     def init(self, problem: Denoising, t0: float, x0: Array) -> tuple[Levels, Any]:
         """Carry the levels and what the method inside carries."""

@@ -103,6 +103,16 @@ def test_a_state_without_axes():
     np.testing.assert_allclose(found.xs, np.exp([0.0, -0.5, -1.0]), rtol=1e-4)
 
 
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_bfloat16(per_sample):
+    """A dtype that numpy has not is solved too: e^{-1} within the tolerance and the eight bits of the state."""
+    x = torch.ones(4, 1, dtype=torch.bfloat16)
+    method = Adaptive(Dopri5(), rtol=1e-2, atol=1e-2, per_sample=per_sample)
+    end = solve(ODE(lambda time, x: -x), x, [0.0, 1.0], method).x
+    assert end.dtype == x.dtype
+    assert abs(end.double() - math.exp(-1.0)).max() < 2e-2
+
+
 @pytest.mark.parametrize("schedule", [Linear(), GVP()], ids=lambda schedule: schedule.name)
 def test_the_probability_flow_takes_times_per_sample(schedule):
     """The drift of an interpolant accepts what per_sample gives it; both ways reach the same points."""

@@ -106,13 +106,18 @@ def test_without_noise_it_is_the_ode():
         (TypeError, "CompiledSDE.*received SDE", {"problem": ARRAYS}),
         (TypeError, "rng: a RowNoise.*received None", {"rng": None}),
         (TypeError, "rng: a RowNoise.*received 3", {"rng": 3}),
-        (ValueError, r"finite diffusion >= 0.*-1\.0 at time 1\.0", {"problem": CompiledSDE(field, lambda t: -1.0)}),
         (
             ValueError,
-            r"finite diffusion.*inf at time 0\.5",
+            r"at least 0, at time 1\.0; received -1\.0",
+            {"problem": CompiledSDE(field, lambda t: -1.0)},
+        ),
+        (
+            ValueError,
+            r"finite number, at least 0, at time 0\.5; received inf",
             {"problem": CompiledSDE(field, lambda t: math.inf ** (0.6 - t))},
         ),
-        (ValueError, "finite diffusion.*nan", {"problem": CompiledSDE(field, lambda t: math.nan)}),
+        (ValueError, "finite number.*nan", {"problem": CompiledSDE(field, lambda t: math.nan)}),
+        (TypeError, "a float on the host.*received str 'one'", {"problem": CompiledSDE(field, lambda t: "one")}),
         (
             PoleError,
             "it diverges.*EulerMaruyama evaluates",

@@ -155,7 +155,7 @@ def test_refusals_before_the_first_call():
     """An SDE without relatives, a Tweedie step that does not reach the data: said before the model is called."""
     field = Recorder()
     bare = SDE(field, lambda time: 1.0)
-    with pytest.raises(TypeError, match=r"a problem that knows its ODE, .* received a SDE without relatives"):
+    with pytest.raises(TypeError, match=r"a problem that knows its ODE, .* received an SDE without relatives"):
         solve(bare, np.ones(2), TS, LastStep(EM, Euler()), rng=np.random.default_rng(0))
     sde = reverse_sde(Linear(), field, diffusion.Sigma())
     with pytest.raises(ValueError, match=r"ends at the data.*received sigma = 0\.1 at 0\.1"):

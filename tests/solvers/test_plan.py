@@ -127,6 +127,14 @@ def test_another_schedule_is_refused_and_another_model_is_not():
         np.testing.assert_allclose(solve(same, X, GRID, planned).x, expected, atol=1e-14)
 
 
+def test_rising_times_follow_a_plan_too():
+    """The forward SDE of ExponentialEulerMaruyama can be planned, and its plan be solved."""
+    posed, ts = denoising(PATH.schedule, PATH.velocity, w=w.KL()), GRID[::-1].copy()
+    method = ExponentialEulerMaruyama()
+    ends = [solve(posed, X, ts, each, rng=np.random.default_rng(0)).x for each in (method, method.plan(posed, ts))]
+    np.testing.assert_allclose(ends[1], ends[0], rtol=0, atol=1e-13)
+
+
 def test_another_w_is_refused():
     planned = ExponentialEulerMaruyama().plan(problem(ExponentialEulerMaruyama()), GRID)
     other = denoising(PATH.schedule, PATH.velocity, w=w.KL())

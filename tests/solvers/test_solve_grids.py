@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 from refusals import PARTS
 
-from solvers import ODE, SDE, AdamsBashforth, Euler, EulerMaruyama, Heun, equidistributed, local_errors, power, solve
+from solvers import (
+    ODE,
+    SDE,
+    AdamsBashforth,
+    Adaptive,
+    Dopri5,
+    Euler,
+    EulerMaruyama,
+    Heun,
+    equidistributed,
+    local_errors,
+    power,
+    solve,
+)
 from solvers import uniform as uniform_grid
 
 
@@ -70,6 +83,11 @@ def test_known_errors():
             "a deterministic method; received EulerMaruyama",
         ),
         (lambda: local_errors(ODE(lambda t, x: x), np.ones(1), [1.0, 0.0], Heun), TypeError, "the class Heun"),
+        (
+            lambda: local_errors(ODE(lambda t, x: x), np.ones(1), [1.0, 0.0], Adaptive(Dopri5())),
+            TypeError,
+            "received Adaptive without.*pass the method inside it",
+        ),
     ],
 )
 def test_grids_that_are_refused(call, kind, words):
