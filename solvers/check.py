@@ -14,6 +14,7 @@ from solvers.method import Method, check_fits, evaluation_times
 from solvers.noise.source import interval_of
 from solvers.problem import Pole, Problem
 
+_ROUNDING = 1e-9
 _PARTS = ("order", "evaluations", "nodes", "stochastic", "solves", "init", "step")
 
 _REMEDIES = {
@@ -78,7 +79,7 @@ def _one(kind: str) -> str:
 
 
 def check_path(rng: Any, times: Sequence[float]) -> None:
-    """Refuse a path as the source of noise that does not reach over the grid."""
+    """Refuse a path as the source of noise that does not reach over the grid, or does not resolve its steps."""
     interval = interval_of(rng)
     if interval is None:
         return
@@ -87,6 +88,11 @@ def check_path(rng: Any, times: Sequence[float]) -> None:
         wanted = f"rng: a path over the grid, {times[0]!r} to {times[-1]!r}"
         remedy = f"pass rng=BrownianPath(seed, start={times[0]!r}, stop={times[-1]!r})"
         raise ValueError(explain(wanted, f"one over [{interval[0]!r}, {interval[1]!r}]", remedy))
+    leaf, step = getattr(rng, "resolution", 0.0), min(abs(t1 - t0) for t0, t1 in pairwise(times))
+    if step < (1.0 - _ROUNDING) * leaf:
+        wanted = f"rng: a path that resolves the steps of the grid, of which the shortest is {step:.3g}"
+        remedy = "pass BrownianPath(..., depth=30), or a grid without such steps"
+        raise ValueError(explain(wanted, f"one whose leaves are {leaf:.3g} long", remedy))
 
 
 def check_denoising(problem: Problem, times: Sequence[float], method: Method) -> None:

@@ -90,9 +90,12 @@ def rows():
         for choice in CHOICES if takes_w(method) else [None]:
             first = case in BUILT_INS and (choice is None or repr(choice) in FIRST)
             first |= choice is None and method in (Euler(), RK4())
+            # One in four, along a diagonal: every method meets every schedule and prediction of the first tier.
+            places = CASES.index(case), PREDICTIONS.index(prediction), METHODS.index(method)
+            first &= sum(places, CHOICES.index(choice) if choice else 0) % 4 == 0
             if method.solves is Denoising:
                 some = choice is None or repr(choice) in {"KL()", "Sigma()"}
-                first = some and case in BUILT_INS and prediction in (Velocity, Noise)
+                first = some and case in BUILT_INS and prediction in (Velocity, Noise) and sum(places) % 4 in (0, 2)
             name = (
                 f"{case}-{prediction}-{type(method).__name__}-{choice or ('ODE' if method.solves is ODE else 'no w')}"
             )
@@ -103,7 +106,6 @@ def rows():
 BOUND, RATIO = 0.35, 0.8
 
 
-@pytest.mark.covering(5)
 @pytest.mark.parametrize(("case", "prediction", "method", "choice"), list(rows()))
 def test_refused_or_right(case, prediction, method, choice):
     """A solve is a PoleError with a remedy before the first call, or has p_0's mean and covariance as n grows."""

@@ -10,7 +10,7 @@ import torch
 from noise_sources import WAVY, Bent, each_library, equal, numbers, ones
 
 from solvers import SDE, EulerMaruyama, StochasticHeun, solve, uniform
-from solvers.noise import BrownianPath, PerSample, with_area
+from solvers.noise import Antithetic, BrownianPath, PerSample, with_area
 
 TIMES = [1.0, 0.93, 0.5, 0.3000001, 0.3, 0.1, 0.0]
 
@@ -172,3 +172,13 @@ def test_a_grid_outside_the_path_is_refused_before_the_first_call():
     with pytest.raises(ValueError, match=words):
         solve(problem, np.ones(2), uniform(4), EulerMaruyama(), rng=BrownianPath(0, stop=0.1))
     assert calls == []
+
+
+def test_a_grid_below_the_resolution_is_refused():
+    """Steps shorter than a leaf would see too little noise: refused before the first evaluation; equal ones are not."""
+    sde, x = SDE(lambda time, x: -x, lambda time: 1.0), np.ones((2, 1))
+    assert np.isfinite(solve(sde, x, uniform(64), EulerMaruyama(), rng=BrownianPath(0, depth=6)).x).all()
+    with pytest.raises(ValueError, match=r"the shortest is 0\.0154; received one whose leaves are 0\.0156 long"):
+        solve(sde, x, uniform(65), EulerMaruyama(), rng=BrownianPath(0, depth=6))
+    with pytest.raises(ValueError, match="resolves the steps"):
+        solve(sde, x, uniform(65), EulerMaruyama(), rng=Antithetic(BrownianPath(0, depth=6)))
