@@ -95,9 +95,6 @@ class MeasuredCoefficient(Coefficient):
         self._formulas: dict[str, Any] = {}
         self._seen: tuple[tuple[float, ...], tuple[End, ...]] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_formulas": {}}
-
     @property
     def lowered(self) -> Any:
         """Refuse: functions have no source."""
