@@ -21,6 +21,7 @@ from interpolants import (
     Path,
     denoising,
     diffusion,
+    karras,
     reverse_sde,
     sampler_law,
 )
@@ -43,6 +44,7 @@ from solvers import (
     SiTHeun,
     StochasticHeun,
     Tweedie,
+    power,
     solve,
     uniform,
 )
@@ -199,10 +201,40 @@ class LastSteps(Generated):
         return [table(head, rows)]
 
 
+class FromNoise(Generated):
+    """Sampler by schedule: how much too narrow or too wide samples of a Gaussian are after 50 evaluations, wKL."""
+
+    sources: ClassVar[tuple[str, ...]] = WeakOrders.sources
+
+    def build(self) -> list[nodes.Node]:
+        below = uniform(50, start=0.999)
+        choices: tuple[tuple[str, Any, Any], ...] = (
+            ("SDEDPMSolverPP(), power(49, 2.0)", SDEDPMSolverPP(), lambda schedule: power(49, 2.0)),
+            ("SDEDPMSolverPP(), karras(schedule, 49)", SDEDPMSolverPP(), lambda schedule: karras(schedule, 49)),
+            ("SDEDPMSolverPP(), uniform(49)", SDEDPMSolverPP(), lambda schedule: uniform(49)),
+            ("ExponentialEulerMaruyama(), uniform(50)", ExponentialEulerMaruyama(), lambda schedule: uniform(50)),
+            ("EulerMaruyama(), uniform(50, start=0.999)", EulerMaruyama(), lambda schedule: below),
+            ("SRA1(), uniform(25, start=0.999)", SRA1(), lambda schedule: uniform(25, start=0.999)),
+            ("SRA1(), uniform(25, start=0.98)", SRA1(), lambda schedule: uniform(25, start=0.98)),
+        )
+        rows = []
+        for name, method, grid in choices:
+            shown = []
+            for schedule in SCHEDULES:
+                for c in (0.01, 1.0):
+                    path, w = Path(schedule, Gaussian([0.0], c)), diffusion.KL()
+                    law = sampler_law(path, method, grid(schedule), w, from_prior=True)
+                    shown.append(f"{100 * (float(law.spreads[0]) / math.sqrt(c) - 1):+.1f} %")
+            rows.append((code(name), *shown))
+        head = ("sampler", *(f"{s.name}, {spread}" for s in SCHEDULES for spread in ("std 0.1", "std 1")))
+        return [table(head, rows)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("weak-orders", WeakOrders)
     app.add_directive("weak-orders-to-data", ToData)
     app.add_directive("strong-orders", StrongOrders)
     app.add_directive("last-steps", LastSteps)
+    app.add_directive("from-noise", FromNoise)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

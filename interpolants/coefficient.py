@@ -59,6 +59,10 @@ class Coefficient:
     def __repr__(self) -> str:
         return f"Coefficient({self.label} = {self.expression})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the compiled functions, which have no name and are made again."""
+        return {**vars(self), "_compiled": {}}
+
     @cached_property
     def ends(self) -> tuple[End, ...]:
         """Limit and order at the two ends of the domain."""

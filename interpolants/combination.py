@@ -19,7 +19,7 @@ from interpolants.schedule import Schedule
 from interpolants.symbols import t
 from solvers.errors import explain
 
-__all__ = ["Combination", "expect_model", "expect_shape", "solve_row"]
+__all__ = ["Combination", "expect_array", "expect_model", "expect_shape", "solve_row"]
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,16 @@ def expect_model(model: object) -> None:
         raise TypeError(explain("a callable model(time, x)", repr(model), "pass a function, or bind(network, y)"))
 
 
+def expect_array(output: Any) -> None:
+    """Refuse a tuple, or an object with the prediction in a field: what networks of other projects return."""
+    if not hasattr(output, "shape"):
+        remedy = "take the prediction out of it: output[0], or output.sample"
+        raise TypeError(explain("an array from the model", f"a {type(output).__name__}", remedy))
+
+
 def expect_shape(prediction: Array, x: Array) -> None:
     """Refuse what a model returned if it is not one prediction for every entry of x."""
+    expect_array(prediction)
     if tuple(prediction.shape) != tuple(x.shape):
         remedy = "return one prediction of the shape of x (for learned variances, its first half)"
         raise ValueError(explain(f"a prediction of shape {tuple(x.shape)}", f"{tuple(prediction.shape)}", remedy))

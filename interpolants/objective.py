@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interpolants.coefficient import Array, Coefficient, namespace, pad
+from interpolants.combination import expect_array
 from interpolants.prediction import Prediction, Velocity, expect_prediction
 from interpolants.prior import standard_normal
 from interpolants.schedule import Schedule
@@ -156,8 +157,10 @@ class Objective:
             time: ``batch.time``.
 
         Raises:
+            TypeError: an output that is no array, such as a tuple.
             ValueError: shapes that differ.
         """
+        expect_array(output)
         if tuple(output.shape) != tuple(target.shape) or output.ndim < 1:
             remedy = "return one prediction of the shape of x_t (for learned variances, its first half)"
             received = f"{tuple(output.shape)} for a target of {tuple(target.shape)}"

@@ -39,6 +39,10 @@ class Prediction:
     def __repr__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Copy and pickle a prediction of this module as what it is, for its row is a function without a name."""
+        return self.name if PREDICTIONS.get(self.name) is self else (type(self), (self.name, self.row))
+
 
 Velocity = Prediction("Velocity", lambda s: (s.expressions["d_alpha"], s.expressions["d_sigma"]))
 r"""The velocity :math:`v = \dot\alpha x_{\mathrm{data}} + \dot\sigma\varepsilon`, what SiT predicts."""

@@ -47,6 +47,9 @@ class Certificate:
     schedule: dict[str, Any]
     findings: tuple[Finding, ...]
 
+    def __str__(self) -> str:
+        return self.table()
+
     @property
     def ok(self) -> bool:
         """Whether no required property fails."""

@@ -1,6 +1,8 @@
 """SiT's transport interface: losses, drifts, scores, coefficients, intervals and names against the published ones."""
 
+import pickle
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -195,3 +197,29 @@ def test_a_model_of_another_shape_is_refused():
     for call in calls:
         with pytest.raises(ValueError, match=r"of shape \(3, 2\); received \(?(shape )?\(?3, 4\)"):
             call(lambda x, t: torch.zeros(3, 4))
+
+
+def test_a_model_that_returns_more_than_its_prediction_is_refused():
+    """A tuple, or an object that holds the prediction, is a TypeError with the remedy in training and in sampling."""
+    transport, x = create_transport(), torch.zeros(3, 2)
+    for answer in ((x, None), SimpleNamespace(sample=x)):
+        for call in (
+            lambda model: transport.training_losses(model, x),
+            lambda model: transport.get_drift()(x, torch.full((3,), 0.5), model),
+            lambda model: Sampler(transport).sample_ode()(x, model),
+            lambda model: Sampler(transport).sample_sde()(x, model),
+            lambda model: Sampler(transport).sample_ode_likelihood()(x, model),
+        ):
+            with pytest.raises(TypeError, match=r"an array from the model; received a \w+; remedy: .*output\[0\]"):
+                call(lambda x, t, answer=answer: answer)
+
+
+def test_a_transport_that_was_used_can_be_pickled():
+    """It gives the same loss afterwards, from the same seed."""
+    transport, x = create_transport("VP", "noise", "velocity"), torch.ones(3, 2)
+
+    def losses(which):
+        return which.training_losses(lambda x, t: x, x, generator=torch.Generator().manual_seed(0))["loss"]
+
+    before = losses(transport)
+    assert torch.equal(losses(pickle.loads(pickle.dumps(transport))), before)

@@ -89,6 +89,7 @@ def test_table():
     assert lines[0].startswith("vp: alpha = exp(")
     assert len(lines) == 1 + len(certificate.findings)
     assert any(line.strip().startswith("no ") and "alpha = 0 at t = 1" in line for line in lines)
+    assert str(certificate) == certificate.table()
     assert all(finding.statement in line for finding, line in zip(certificate.findings, lines[1:], strict=True))
 
 

@@ -24,7 +24,9 @@ from solvers import (
     DDIM,
     ODE,
     SDE,
+    Adaptive,
     Ancestral,
+    Dopri5,
     DPMSolverPP,
     Euler,
     Heun,
@@ -249,3 +251,9 @@ def test_noising_is_the_inverse_of_the_data_prediction():
     assert torch.allclose(out.pred_original_sample, clean, atol=1e-6)
     pair = scheduler.step(velocity, scheduler.timesteps[3], x, return_dict=False)
     assert len(pair) == 2
+
+
+def test_adaptive_steps_are_refused():
+    """A pipeline asks for the timesteps beforehand; the message says so and names a method."""
+    with pytest.raises(TypeError, match=r"fixed length.*received Adaptive.*remedy: .*RK4\(\)"):
+        InterpolantScheduler(Linear(), Velocity, Adaptive(Dopri5()))

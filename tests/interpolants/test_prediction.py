@@ -1,6 +1,8 @@
 """The five predictions and every conversion among them, against a 2×2 solve at 60 digits."""
 
+import copy
 import math
+import pickle
 
 import mpmath
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mpf
+from sympy import Integer, Rational
 
 from interpolants import Data, Linear, Noise, Prediction, Schedule, Score, Velocity, VPrediction, convert
 from interpolants.prediction import conversion
@@ -171,3 +174,27 @@ def test_a_misspelt_argument():
     with pytest.raises(TypeError, match="argument"):
         convert(x, 0.5, x, Linear(), Velocity, Score)
     assert isinstance(Linear(), Schedule)
+
+
+def test_copies_and_pickles():
+    """A prediction stays itself; one of one's own that has a function with a name is the same afterwards."""
+    for prediction in PREDICTIONS:
+        assert copy.deepcopy(prediction) is prediction
+        assert pickle.loads(pickle.dumps(prediction)) is prediction
+    own = Prediction("Velocity", half)
+    assert pickle.loads(pickle.dumps(own)) == own
+    assert copy.deepcopy(own) == own != Velocity
+
+
+def half(schedule):
+    """Half of the data."""
+    return Rational(1, 2), Integer(0)
+
+
+@pytest.mark.parametrize("case", BUILT_INS, ids=lambda case: case.schedule.name)
+def test_what_was_evaluated_can_be_pickled(case):
+    """A schedule with compiled code has the same numbers afterwards."""
+    schedule = case.schedule
+    before = schedule.alpha(0.3), schedule.sigma(np.array([0.3]))
+    again = pickle.loads(pickle.dumps(schedule))
+    assert (again.alpha(0.3), again.sigma(np.array([0.3]))) == before

@@ -113,6 +113,9 @@ def write_method(method: Any) -> dict[str, Any]:
 
 def read_method(value: Any) -> Method:
     """Return the method itself, or the one that was written."""
+    if isinstance(value, solvers.Adaptive):
+        wanted = "a method with steps of fixed length, for the loop is the pipeline's"
+        raise TypeError(explain(wanted, repr(value), "choose one with an order that suffices, such as RK4()"))
     if not isinstance(value, Mapping):
         return expect_method(value)  # type: ignore[no-any-return]
     return expect_method(_built(value))  # type: ignore[no-any-return]

@@ -108,6 +108,10 @@ class Transport:
         self.train_eps, self.sample_eps = train_eps, sample_eps
         self.path_sampler = PathSampler(path_type.schedule)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the loss, which is made of functions and made again when it is asked for."""
+        return {name: part for name, part in vars(self).items() if name != "objective"}
+
     @property
     def sign(self) -> float:
         """The factor that makes the output a prediction of this library, whose velocities point the other way."""
@@ -200,6 +204,7 @@ class Transport:
         t, x0, x1 = self.sample(x1, generator=generator)
         batch = self.objective.at(x1, x0, flip(t))
         output = model(batch.x_t.to(x1.dtype), t, **(model_kwargs or {}))
+        expect_shape(output, x1)
         loss = self.objective.integrand(self.sign * output, batch.target, batch.time)
         return {"pred": output, "loss": loss}
 
