@@ -23,9 +23,9 @@ from solvers.arrays import Array
 from solvers.check import check_start
 from solvers.denoising import Denoising
 from solvers.errors import explain
-from solvers.method import Method, Planned, check_fits, evaluation_times, on_grid
+from solvers.method import Holding, Method, Planned, check_fits, evaluation_times, on_grid
 from solvers.noise import Increment
-from solvers.problem import SDE, Problem
+from solvers.problem import SDE
 
 __all__ = ["LastStep", "Mean", "Tweedie"]
 
@@ -61,7 +61,7 @@ class Tweedie:
 
 
 @dataclass(frozen=True, slots=True)
-class LastStep(Planned):
+class LastStep(Planned, Holding):
     r"""A stochastic method whose last step is taken by another.
 
     >>> import numpy as np
@@ -92,7 +92,6 @@ class LastStep(Planned):
     method: Method
     last: Any
     stop: float | None = None
-    stochastic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not getattr(self.method, "stochastic", False) or isinstance(self.method, type):
@@ -108,11 +107,6 @@ class LastStep(Planned):
             raise TypeError(explain("last: Mean(), Tweedie() or a deterministic method", repr(self.last), remedy))
 
     @property
-    def order(self) -> int:
-        """That of the method."""
-        return self.method.order
-
-    @property
     def weak_order(self) -> int:
         """That of the method."""
         return int(getattr(self.method, "weak_order", self.order))
@@ -121,26 +115,6 @@ class LastStep(Planned):
     def strong_order(self) -> float:
         """That of the method."""
         return float(getattr(self.method, "strong_order", self.order))
-
-    @property
-    def evaluations(self) -> int:
-        """Those of the method."""
-        return self.method.evaluations
-
-    @property
-    def nodes(self) -> tuple[float, ...]:
-        """Those of the method."""
-        return self.method.nodes
-
-    @property
-    def solves(self) -> type[Problem]:
-        """The kind of problem that the method solves."""
-        return self.method.solves
-
-    @property
-    def reads_clock(self) -> bool:
-        """Whether the method looks at the clock of the noise."""
-        return bool(getattr(self.method, "reads_clock", False))
 
     def on(self, times: Sequence[float]) -> LastStep:
         """Return the method with the last time of the grid."""

@@ -83,6 +83,48 @@ class Planned:
         return plan(self, problem, ts)  # type: ignore[arg-type]
 
 
+class Holding:
+    """What holds a ``method`` and has its facts: a plan, a last step, a change of variables."""
+
+    __slots__ = ()
+    method: Method
+
+    @property
+    def order(self) -> int:
+        """That of the method."""
+        return self.method.order
+
+    @property
+    def evaluations(self) -> int:
+        """Those of the method."""
+        return self.method.evaluations
+
+    @property
+    def nodes(self) -> tuple[float, ...]:
+        """Those of the method."""
+        return self.method.nodes
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step draws noise."""
+        return self.method.stochastic
+
+    @property
+    def solves(self) -> type[Problem]:
+        """The kind of problem that the method solves."""
+        return self.method.solves
+
+    @property
+    def reads_clock(self) -> bool:
+        """Whether the method looks at the clock of the noise."""
+        return bool(getattr(self.method, "reads_clock", False))
+
+    @property
+    def rising(self) -> bool:
+        """Whether the method takes rising times."""
+        return bool(getattr(self.method, "rising", False))
+
+
 def on_grid(method: Method, times: Sequence[float]) -> Method:
     """Return what takes the steps of a method on a grid: itself, unless its steps depend on their place."""
     on = getattr(method, "on", None)

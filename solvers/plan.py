@@ -8,7 +8,7 @@ from typing import Any
 from solvers.arrays import Array
 from solvers.check import check_solve
 from solvers.errors import explain
-from solvers.method import Method
+from solvers.method import Holding, Method
 from solvers.problem import Field, Problem
 from solvers.written import Operation, Program, combined, drawn, written
 
@@ -16,7 +16,7 @@ __all__ = ["Plan", "plan"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class Plan(Holding):
     """A method for one problem and one grid, from ``method.plan(problem, ts)``; pass both to ``solve`` with it.
 
     Args:
@@ -32,41 +32,6 @@ class Plan:
     times: tuple[float, ...]
     programs: tuple[Program, ...]
     constants: tuple[Any, ...]
-
-    @property
-    def order(self) -> int:
-        """That of the method."""
-        return self.method.order
-
-    @property
-    def evaluations(self) -> int:
-        """Those of a step of the method that is neither a start nor an end."""
-        return self.method.evaluations
-
-    @property
-    def nodes(self) -> tuple[float, ...]:
-        """Those of the method."""
-        return self.method.nodes
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether a step draws noise."""
-        return self.method.stochastic
-
-    @property
-    def solves(self) -> type[Problem]:
-        """The kind of problem."""
-        return self.method.solves
-
-    @property
-    def reads_clock(self) -> bool:
-        """Whether the method looks at the clock of the noise."""
-        return bool(getattr(self.method, "reads_clock", False))
-
-    @property
-    def rising(self) -> bool:
-        """Whether the method takes rising times."""
-        return bool(getattr(self.method, "rising", False))
 
     def fits(self, problem: Problem, times: list[float]) -> None:
         """Refuse a grid or a problem for which the weights do not hold."""

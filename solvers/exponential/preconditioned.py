@@ -12,13 +12,13 @@ from solvers.arrays import Array
 from solvers.denoising import Denoising
 from solvers.errors import explain
 from solvers.exponential.dpm_solver_pp import DPMSolverPP
-from solvers.method import Method, Planned, check_fits, visited
+from solvers.method import Holding, Method, Planned, check_fits, visited
 
 _METHOD = DPMSolverPP()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Preconditioned(Planned):
+class Preconditioned(Planned, Holding):
     r"""An exponential method in the coordinates of :math:`N(m, cI)`, whose flow it then follows exactly.
 
     With :math:`\varrho^2 = \alpha^2 c + \sigma^2`, the variance of :math:`x_t` for that Gaussian, the probability flow
@@ -65,21 +65,6 @@ class Preconditioned(Planned):
         if not isinstance(self.variance, (int, float)) or not 0.0 <= self.variance < math.inf:
             remedy = "pass the variance of the data per coordinate"
             raise ValueError(explain("variance: a number, at least 0", repr(self.variance), remedy))
-
-    @property
-    def order(self) -> int:
-        """The order of the method inside."""
-        return self.method.order
-
-    @property
-    def evaluations(self) -> int:
-        """Those of the method inside."""
-        return self.method.evaluations
-
-    @property
-    def nodes(self) -> tuple[float, ...]:
-        """Those of the method inside, in log(α/ϱ) where it is one of several."""
-        return self.method.nodes
 
     def whitened(self, problem: Denoising) -> Denoising:
         """Return the problem in the coordinates z."""
