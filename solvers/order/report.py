@@ -91,7 +91,7 @@ class OrderReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no claim is broken: none was made, or to converge was not, or the order is at most 0.25 below it."""
+        """Whether no claim is broken, because none to converge was made or the order is at most 0.25 below it."""
         if self.claimed is None or self.claimed == 0.0:
             return True
         return self.observed >= self.claimed - SHORTFALL  # False for NaN
