@@ -1,38 +1,16 @@
-"""Files of weights as SiT, DiT and REPA write them, at a small size."""
+"""Files of weights as SiT, DiT and REPA write them: names and shapes from the record of the published definition."""
 
 import argparse
+import json
+from pathlib import Path
 
 import torch
 
 from backbone import SiT, SiTConfig
 
-# Names and shapes of the published definition at a small size, written down from it, not from this code.
-SHAPES = {
-    "pos_embed": (1, 16, 64),
-    "x_embedder.proj.weight": (64, 4, 2, 2),
-    "x_embedder.proj.bias": (64,),
-    "t_embedder.mlp.0.weight": (64, 256),
-    "t_embedder.mlp.0.bias": (64,),
-    "t_embedder.mlp.2.weight": (64, 64),
-    "t_embedder.mlp.2.bias": (64,),
-    "y_embedder.embedding_table.weight": (11, 64),
-    "final_layer.linear.weight": (32, 64),
-    "final_layer.linear.bias": (32,),
-    "final_layer.adaLN_modulation.1.weight": (128, 64),
-    "final_layer.adaLN_modulation.1.bias": (128,),
-}
-for _i in range(2):
-    for _name, _rows, _columns in (
-        ("attn.qkv", 192, 64),
-        ("attn.proj", 64, 64),
-        ("mlp.fc1", 256, 64),
-        ("mlp.fc2", 64, 256),
-        ("adaLN_modulation.1", 384, 64),
-    ):
-        SHAPES |= {f"blocks.{_i}.{_name}.weight": (_rows, _columns), f"blocks.{_i}.{_name}.bias": (_rows,)}
-CONFIG = SiTConfig(
-    input_size=8, patch_size=2, in_channels=4, hidden_size=64, depth=2, num_heads=4, num_classes=10, learn_sigma=True
-)
+RECORD = json.loads((Path(__file__).parents[1] / "facts" / "sit_state_dict.json").read_text())
+SHAPES = {name: tuple(shape) for name, shape in RECORD["state_dict"].items()}
+CONFIG = SiTConfig.from_dict(RECORD["config"])
 ARGS = argparse.Namespace(model="SiT-XL/2", lr=1e-4, betas=[0.9, 0.999], nan=float("nan"))
 
 
