@@ -77,14 +77,13 @@ def turn_time(model: SiT, *, velocity: bool) -> None:
         velocity: change the sign as well, as a velocity needs because :math:`d/dt' = -d/dt`; of ``both_halves`` that of
             the first.
     """
-    config, last = model.config, model.final_layer.linear
-    first = model.t_embedder.mlp[0].weight
+    config, first = model.config, model.get_parameter("t_embedder.mlp.0.weight")
     one = torch.tensor([getattr(config, "time_scale", 1.0)], dtype=torch.float64, device=first.device)
     cosine, sine = time_features(one, first.shape[1]).chunk(2, dim=1)
     on_cosine, on_sine = first.double().chunk(2, dim=1)
     first.copy_(torch.cat([on_cosine * cosine + on_sine * sine, on_cosine * sine - on_sine * cosine], dim=1))
     if velocity:
-        for part in (last.weight, last.bias):
+        for part in model.final_layer.linear.parameters():
             part.view(-1, config.out_channels, *part.shape[1:])[:, : config.in_channels].neg_()
 
 
