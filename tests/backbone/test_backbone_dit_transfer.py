@@ -61,7 +61,7 @@ def gaussian(mean, var):
 
 
 def test_the_exact_network_of_a_gaussian_stays_exact():
-    """Carried to Linear it is the exact prediction there at every noise level of the chain, and its samples are DiT's."""
+    """Carried to Linear it is the exact prediction at every noise level of the chain, and its samples are DiT's."""
     mean, var = np.array([0.7, -1.2]), np.array([0.3, 2.0])
     moved = transfer(CHAIN.model_of_time(gaussian(mean, var), fractional=True), CHAIN.schedule, LINEAR, Noise)
     x = np.random.default_rng(0).standard_normal((5, 2))
