@@ -1,5 +1,6 @@
 """Checkpoints of SiT, DiT and REPA: every layout loads, and the config shows in the shapes."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -82,9 +83,11 @@ def test_safetensors_from_elsewhere(tmp_path):
         replace(CONFIG, in_channels=3, learn_sigma=False, num_classes=1),
         replace(CONFIG, hidden_size=384, num_heads=6, depth=1),
         replace(CONFIG, hidden_size=768, num_heads=12, depth=1, mlp_ratio=2.0),
-        # 147/196 and 8/3 are not floating-point numbers whose product with the width is whole.
-        *(replace(CONFIG, hidden_size=width, mlp_ratio=hidden / width) for width, hidden in ((196, 147), (48, 128))),
-        *(replace(CONFIG, hidden_size=width, mlp_ratio=1.0 + 1.0 / width) for width in (76, 92, 152, 188)),
+        # hidden/width falls short of hidden by rounding, when it is multiplied by the width again.
+        *(
+            replace(CONFIG, hidden_size=width, mlp_ratio=math.nextafter(hidden / width, 9.0))
+            for width, hidden in ((28, 61), (44, 60), (52, 120))
+        ),
     ],
     ids=lambda config: f"{config.hidden_size}-{config.mlp_ratio:.3f}-{config.input_size}-{config.in_channels}",
 )
