@@ -103,3 +103,14 @@ def test_tensors_that_are_no_network_are_named(change, message, tmp_path):
     torch.save({name: part for name, part in state.items() if part is not None}, file)
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(file, num_heads=4)
+
+
+def test_a_ratio_of_the_same_width_is_no_reason(tmp_path):
+    """Ratios that round to the same hidden width fit, and are not named where something else does not."""
+    file = tmp_path / "x.pt"
+    torch.save(weights(), file)
+    near = replace(CONFIG, mlp_ratio=4.01)
+    assert load_checkpoint(file, config=near).model.config == near
+    with pytest.raises(CheckpointError, match="has num_classes=10, the config") as caught:
+        load_checkpoint(file, config=replace(near, num_classes=3))
+    assert "mlp_ratio" not in str(caught.value)
