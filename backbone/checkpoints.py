@@ -1,7 +1,8 @@
 """Checkpoints: a network's weights and everything needed to use them, in one safetensors file.
 
 The metadata of the file holds the :class:`SiTConfig` and any JSON the caller adds, such as ``schedule.to_dict()`` and
-the name of the prediction, so a checkpoint never has to be guessed at. No pickle is read or written.
+the name of the prediction, so a checkpoint never has to be guessed at. Files of SiT, DiT and REPA are read too
+(:mod:`backbone.layouts`), their config from the shapes of the tensors (:mod:`backbone.shapes`).
 """
 
 from __future__ import annotations
@@ -16,16 +17,12 @@ from typing import Any
 import torch
 
 from backbone.config import SiTConfig
+from backbone.layouts import CONFIG, EXTRA, CheckpointError, Weights, read, some
 from backbone.model import SiT
+from backbone.shapes import check_shapes, infer_config
 from solvers.errors import explain
 
 __all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
-
-_CONFIG, _EXTRA = "sit_config", "extra"
-
-
-class CheckpointError(ValueError):
-    """A file that is not a complete checkpoint of this package; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +31,15 @@ class Checkpoint:
 
     Attributes:
         model: the network, in evaluation mode; its shape is ``model.config``.
-        extra: the JSON that was saved with it.
+        extra: the JSON that was saved with it; of a training checkpoint its command line and its steps.
+        layout: what kind of file it was, in words.
+        dropped: names of tensors of the file that are no part of the network, REPA's projectors.
     """
 
     model: SiT
     extra: dict[str, Any]
+    layout: str = ""
+    dropped: tuple[str, ...] = ()
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: SiT, *, extra: Mapping[str, Any] | None = None) -> None:
@@ -63,8 +64,8 @@ def save_checkpoint(path: str | os.PathLike[str], model: SiT, *, extra: Mapping[
     try:
         metadata = {
             "format": "pt",
-            _CONFIG: json.dumps(model.config.to_dict()),
-            _EXTRA: json.dumps(dict(extra or {}), allow_nan=False),
+            CONFIG: json.dumps(model.config.to_dict()),
+            EXTRA: json.dumps(dict(extra or {}), allow_nan=False),
         }
     except TypeError as error:
         raise TypeError(
@@ -84,121 +85,88 @@ def save_checkpoint(path: str | os.PathLike[str], model: SiT, *, extra: Mapping[
 
 
 def load_checkpoint(
-    path: str | os.PathLike[str], *, device: str | torch.device = "cpu", allow_non_finite: bool = False
+    path: str | os.PathLike[str],
+    *,
+    weights: Weights | None = None,
+    config: SiTConfig | None = None,
+    num_heads: int | None = None,
+    device: str | torch.device = "cpu",
+    allow_non_finite: bool = False,
 ) -> Checkpoint:
-    """Read a checkpoint written by :func:`save_checkpoint`, strictly: every tensor, by name and shape.
+    """Read a checkpoint of this package, of SiT, DiT or REPA, strictly: every tensor, by name and shape.
+
+    What the file is shows in its first bytes: safetensors, with the config of :func:`save_checkpoint` or without; or a
+    file of ``torch.save`` (``.pt``), with a state dict, plain or under ``"ema"`` and ``"model"``, whose names may begin
+    with ``module.`` or ``_orig_mod.``. Such a file is a pickle; it is read as data, and one that asks to run something
+    is refused. REPA's projectors, which no sampler needs, are left out and listed.
+
+    A file without a config shows it in the shapes of its tensors, all but the number of heads.
 
     Args:
         path: the file.
+        weights: ``"ema"`` or ``"model"`` of a training checkpoint; None takes ``"ema"`` where there is one.
+        config: what the network is expected to be; needed only for options that no shape shows.
+        num_heads: heads of a network without a config whose width is not a published one (384, 768, 1024, 1152).
         device: where to put the weights.
         allow_non_finite: load weights that are NaN or infinite, to examine a run that diverged.
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: the file is truncated, is not safetensors, has no config, has missing, unexpected or misshapen
-            tensors, or has weights that are not finite; tensors are named.
+        CheckpointError: the file is truncated, is of another kind, asks to run code, has no such weights, does not fit
+            the config, has missing, unexpected or misshapen tensors, or has weights that are not finite; tensors are
+            named.
     """
-    from safetensors.torch import load_file
-
-    file = Path(path)
-    metadata = _metadata(file)
-    if _CONFIG not in metadata:
-        raise CheckpointError(
-            explain(
-                f"metadata {_CONFIG!r} with the shape of the network",
-                f"{file} with metadata {sorted(metadata)}",
-                "write it with save_checkpoint; for weights from elsewhere build SiT(SiTConfig(…)), "
-                "call load_state_dict and save it",
-            )
+    if weights not in (None, "ema", "model"):
+        raise ValueError(
+            explain("weights 'ema', 'model' or None", repr(weights), "None takes 'ema' where there is one")
         )
+    file = Path(path)
+    contents = read(file, weights, device)
+    shapes = {name: tuple(tensor.shape) for name, tensor in contents.state.items()}
+    own = _config(file, contents.config)
+    wanted = config or own or infer_config(file, shapes, num_heads)
+    _check_agreement(file, wanted, own, num_heads)
+    with torch.device("meta"):
+        model = SiT(wanted)
+    check_shapes(file, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, shapes, wanted)
+    _check_values(file, contents.state, allow_non_finite)
+    model.load_state_dict(contents.state, strict=True, assign=True)
+    return Checkpoint(model.eval(), contents.extra, contents.layout, contents.dropped)
+
+
+def _config(file: Path, fields: dict[str, Any] | None) -> SiTConfig | None:
+    """Return the config that the file carries, if any."""
     try:
-        config, extra = SiTConfig.from_dict(json.loads(metadata[_CONFIG])), json.loads(metadata.get(_EXTRA, "{}"))
+        return None if fields is None else SiTConfig.from_dict(fields)
     except (TypeError, ValueError) as error:
         raise CheckpointError(explain("readable metadata", f"{file}: {error}", "save the checkpoint again")) from error
-    with torch.device("meta"):
-        model = SiT(config)
-    state = load_file(file, device=str(device))
-    _check_tensors(file, model, state)
-    if not allow_non_finite:
-        bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
-        if bad:
-            raise CheckpointError(
-                explain(
-                    "finite weights",
-                    f"{file} with NaN or infinity in {_some(bad)}",
-                    "load an earlier checkpoint, or pass allow_non_finite=True to examine this one",
-                )
-            )
-    model.load_state_dict(state, strict=True, assign=True)
-    return Checkpoint(model.eval(), extra)
 
 
-def _metadata(file: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file after checking that the file is whole.
-
-    The header is read here and not by safetensors, whose errors name neither the file nor what happened to it. Layout:
-    8 bytes of length, a JSON header of that length, then the tensors.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(explain("a checkpoint file", f"{file}, which is no file", "check the path"))
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        start = stream.read(9)
-        if len(start) == 9 and start[8:] != b"{":
-            raise CheckpointError(
-                explain(
-                    "a safetensors file",
-                    f"{file}, which begins with {start[:4]!r}",
-                    "a .pt or .ckpt file is a pickle: read it with torch.load(weights_only=True), call "
-                    "SiT.load_state_dict and save_checkpoint",
-                )
-            )
-        length = int.from_bytes(start[:8], "little")
-        if len(start) < 9 or 8 + length > size:
-            raise _truncated(file, f"at least {8 + length if len(start) >= 8 else 9}", size)
-        stream.seek(8)
-        text = stream.read(length)
-    try:
-        header = json.loads(text)
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-        metadata: dict[str, str] = header.get("__metadata__") or {}
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+def _check_agreement(file: Path, wanted: SiTConfig, own: SiTConfig | None, num_heads: int | None) -> None:
+    """Refuse a config or a number of heads that the file contradicts, or that contradict one another."""
+    theirs, ours = (own or wanted).to_dict(), wanted.to_dict() | ({} if num_heads is None else {"num_heads": num_heads})
+    differ = [f"{name}={theirs[name]!r} for {value!r}" for name, value in ours.items() if theirs[name] != value]
+    if differ:
         raise CheckpointError(
-            explain("a safetensors header", f"{file}, whose header cannot be read ({error})", "write the file again")
-        ) from error
-    if 8 + length + end != size:
-        raise _truncated(file, str(8 + length + end), size)
-    return metadata
-
-
-def _truncated(file: Path, wanted: str, size: int) -> CheckpointError:
-    return CheckpointError(
-        explain(f"a whole file of {wanted} bytes", f"{file} of {size} bytes", "copy or download the file again")
-    )
-
-
-def _check_tensors(file: Path, model: SiT, state: Mapping[str, torch.Tensor]) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    faults = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
-        "misshapen": [
-            f"{name} {found[name]} for {shape}" for name, shape in wanted.items() if found.get(name, shape) != shape
-        ],
-    }
-    if any(faults.values()):
-        raise CheckpointError(
-            explain(
-                "the tensors of the config in the file",
-                f"{file} with " + "; ".join(f"{kind} {_some(names)}" for kind, names in faults.items() if names),
-                "the weights belong to another config: save them again with the model they come from",
-            )
+            explain("the config that was given", f"{file} with {', '.join(differ)}", "leave out config= and num_heads=")
         )
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _check_values(file: Path, state: Mapping[str, torch.Tensor], allow_non_finite: bool) -> None:
+    """Refuse weights that are no floating numbers or not finite."""
+    odd = [f"{name} in {tensor.dtype}" for name, tensor in state.items() if not tensor.is_floating_point()]
+    if odd:
+        remedy = "save the weights as floating numbers: model.float().state_dict()"
+        raise CheckpointError(explain("floating weights", f"{file} with {some(odd)}", remedy))
+    bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
+    if bad and not allow_non_finite:
+        raise CheckpointError(
+            explain(
+                "finite weights",
+                f"{file} with NaN or infinity in {some(bad)}",
+                "load an earlier checkpoint, or pass allow_non_finite=True to examine this one",
+            )
+        )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``sit certify | plot | demo | lint``. Each subcommand imports only what it needs."""
+"""The command line: ``sit certify | plot | demo | lint | convert``. Each subcommand imports only what it needs."""
 
 from __future__ import annotations
 
@@ -176,16 +176,57 @@ def lint(
     return 0 if report.ok else 1
 
 
+def convert(
+    source: Annotated[Path, tyro.conf.Positional],
+    target: Annotated[Path, tyro.conf.Positional],
+    weights: Literal["ema", "model"] | None = None,
+    num_heads: int | None = None,
+    schedule: str | None = None,
+    prediction: str | None = None,
+    reverse_time: bool = False,
+    force: bool = False,
+) -> int:
+    """Turn a checkpoint of SiT, DiT or REPA into safetensors with its config inside, and print what was found.
+
+    Args:
+        source: a .pt file, or safetensors.
+        target: the safetensors file to write.
+        weights: which weights of a training checkpoint; ema where there are any.
+        num_heads: attention heads, for a width that is not a published one.
+        schedule: name of the schedule of the training, to keep in the file, such as linear.
+        prediction: what the network predicts, to keep in the file, such as velocity.
+        reverse_time: turn a network of SiT's code, for which time 1 is data, to time 0 for data; needs prediction.
+        force: overwrite a file.
+    """
+    from backbone.convert import convert as run
+
+    print(
+        run(
+            source,
+            target,
+            weights=weights,
+            num_heads=num_heads,
+            schedule=schedule,
+            prediction=prediction,
+            reverse_time=reverse_time,
+            force=force,
+        )
+    )
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit status."""
     # Two idle threads that spin while another program wants the core slow training down six-fold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    commands: dict[str, Callable[..., Any]] = {"certify": certify, "plot": plot, "demo": demo, "lint": lint}
+    commands: dict[str, Callable[..., Any]] = {
+        function.__name__: function for function in (certify, plot, demo, lint, convert)
+    }
     try:
         status: int = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="sit",
-            description="Stochastic interpolants: certify schedules, draw figures, run the demo, lint samplers.",
+            description="Stochastic interpolants: schedules, figures, the demo, the order of samplers, checkpoints.",
             args=arguments,
         )
         return status
