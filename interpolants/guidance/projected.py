@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from interpolants.coefficient import Array, pad
 from interpolants.guidance.denoised import Denoised
-from interpolants.guidance.rule import Guidance, Scale, check_scale, is_number, scale_at
+from interpolants.guidance.rule import Guidance, Scale, check_scale, is_number, moves, scale_at
 from interpolants.guidance.samples import dot, ratio
 from interpolants.prediction import Prediction, Velocity
 from interpolants.schedule import Schedule
-from solvers.errors import explain
+from solvers.errors import PoleError, explain
 
 __all__ = ["APG"]
 
@@ -48,6 +49,7 @@ class APG(Guidance):
     Raises:
         TypeError: not a schedule or not a prediction.
         ValueError: a number that is not finite or out of its range; momentum without a start, or where times go back.
+        PoleError: momentum at σ = 0, where a difference of data says nothing of one of velocities.
 
     References: Sadat, Hilliges & Weber (2024), Eliminating Oversaturation and Artifacts of High Guidance Scales in
     Diffusion Models, arXiv 2410.02416, §4.
@@ -76,7 +78,7 @@ class APG(Guidance):
 
     def active(self, time: Any) -> bool:
         """Whether the scale is not 1 at a time."""
-        return not is_number(time) or scale_at(self.scale, time, None) != 1.0
+        return moves(self.scale, time)
 
     def started(self) -> Guidance:
         """Return the guidance for one solve, with a memory where there is momentum."""
@@ -114,6 +116,10 @@ class _Remembering(Guidance):
         self._go_on_to(time)
         apg = self._apg
         slope = apg.denoised.slope(time, x)
+        if slope == 0.0:
+            remedy = "evaluate away from there, or predict the data"
+            wanted = f"a time at which the data depend on a {apg.prediction} model, for momentum"
+            raise PoleError(explain(wanted, repr(time), remedy))
         difference = slope * (conditional - unconditional)
         if self._past is not None:
             difference = difference + apg.momentum * self._past
@@ -123,12 +129,10 @@ class _Remembering(Guidance):
     def _go_on_to(self, time: Any) -> None:
         """Refuse a time that does not go on in the direction of the last two."""
         times = [*self._times, time][-3:]
-        remedy = (
-            "use a method that evaluates once per step, such as Euler() or DDIM(), and a new guided() for each solve"
-        )
+        remedy = "use a method of one evaluation per step, such as Euler() or DDIM(), and a new guided() for each solve"
         if not is_number(time):
             raise ValueError(explain("one number as time, for momentum", type(time).__name__, remedy))
-        steps = [after - before for before, after in zip(times, times[1:])]
+        steps = [after - before for before, after in pairwise(times)]
         if 0.0 in steps or (len(steps) == 2 and (steps[0] > 0.0) != (steps[1] > 0.0)):
             raise ValueError(explain("times that go one way, for momentum", ", ".join(map(repr, times)), remedy))
         self._times = times[-2:]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interpolants.coefficient import Array, pad
-from interpolants.guidance.rule import Guidance, Scale, check_scale, is_number, scale_at
+from interpolants.guidance.rule import Guidance, Scale, check_scale, is_number, moves, scale_at
 from interpolants.guidance.samples import dot, ratio
 from solvers.arrays import namespace
 from solvers.errors import explain
@@ -47,10 +47,10 @@ class CFGZeroStar(Guidance):
 
     def active(self, time: Any) -> bool:
         """Whether the result is not the conditional velocity at a time."""
-        return not is_number(time) or self._stands(time) or scale_at(self.scale, time, None) != 1.0
+        return self._stands(time) or moves(self.scale, time)
 
-    def _stands(self, time: Any) -> Any:
-        return self.still is not None and time > self.still
+    def _stands(self, time: Any) -> bool:
+        return self.still is not None and (not is_number(time) or bool(time > self.still))
 
     def _mix(self, time: Any, x: Array, conditional: Array, unconditional: Array) -> Array:
         if is_number(time) and self._stands(time):
