@@ -25,8 +25,8 @@ class Interval(Guidance):
     being the lower ℓ. The prediction jumps at :attr:`times`: a method keeps its order if both are times of its grid and
     it does not evaluate at the ends of its steps.
 
-    For zero-mean Gaussians :math:`\log` variance changes by twice the slope of the velocity, so between the two times
-    it is :math:`c_c^\zeta c_u^{1-\zeta}` (marginal variances) that scales, and outside it is :math:`c_c`.
+    For zero-mean Gaussians with marginal variances :math:`c_c(t), c_u(t)` the variance of the flow changes between the
+    two times by the factor by which :math:`c_c^\zeta c_u^{1-\zeta}` does, and outside as :math:`c_c` does.
 
     Args:
         guidance: what to do inside.
@@ -39,7 +39,7 @@ class Interval(Guidance):
         ValueError: not numbers with low < high.
 
     References: Kynkäänniemi, Aittala, Karras, Laine, Aila & Lehtinen (2024), Applying Guidance in a Limited Interval
-    Improves Sample and Distribution Quality in Diffusion Models, arXiv 2404.07724, eq. 5.
+    Improves Sample and Distribution Quality in Diffusion Models, arXiv 2404.07724.
     """
 
     guidance: Guidance

@@ -17,9 +17,9 @@ __all__ = ["Autoguidance", "ClassifierFree"]
 class ClassifierFree(Guidance):
     r"""Classifier-free guidance, :math:`v = v_u + \zeta(v_c - v_u)`.
 
-    To the conditional score it adds :math:`(\zeta - 1)\nabla\log p_t(y|x)`. The marginals of the guided flow are not the
-    tempered densities :math:`p_c^\zeta p_u^{1-\zeta}`: for zero-mean Gaussians with variances :math:`c_c, c_u` the flow
-    ends at variance :math:`c_c^\zeta c_u^{1-\zeta}`, the tempered one has :math:`1/(\zeta/c_c + (1-\zeta)/c_u)`.
+    To the conditional score it adds :math:`(\zeta - 1)\nabla\log p_t(y|x)`. The marginals of the guided flow are not
+    the tempered densities :math:`p_c^\zeta p_u^{1-\zeta}`: for zero-mean Gaussians with variances :math:`c_c, c_u` the
+    flow ends at variance :math:`c_c^\zeta c_u^{1-\zeta}`, the tempered one has :math:`1/(\zeta/c_c + (1-\zeta)/c_u)`.
 
     Args:
         scale: :math:`\zeta`, a finite number, or a function of time, called with what the model is called with. Where
@@ -74,5 +74,5 @@ class Autoguidance(ClassifierFree):
         channels: as for :class:`ClassifierFree`.
 
     References: Karras, Aittala, Kynkäänniemi, Lehtinen, Aila & Laine (2024), Guiding a Diffusion Model with a Bad
-    Version of Itself, arXiv 2406.02507, §2.
+    Version of Itself, arXiv 2406.02507.
     """

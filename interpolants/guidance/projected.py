@@ -52,7 +52,7 @@ class APG(Guidance):
         PoleError: momentum at σ = 0, where a difference of data says nothing of one of velocities.
 
     References: Sadat, Hilliges & Weber (2024), Eliminating Oversaturation and Artifacts of High Guidance Scales in
-    Diffusion Models, arXiv 2410.02416, §4.
+    Diffusion Models, arXiv 2410.02416.
     """
 
     scale: Scale

@@ -38,7 +38,7 @@ class Rescale(Guidance):
         ValueError: φ outside [0, 1]; when it is used, samples of one entry.
 
     References: Lin, Liu, Li & Yang (2023), Common Diffusion Noise Schedules and Sample Steps are Flawed,
-    arXiv 2305.08891, eq. 14–16, where φ = 0.7.
+    arXiv 2305.08891, §3.4, where φ = 0.7.
     """
 
     guidance: Guidance

@@ -33,7 +33,7 @@ class CFGZeroStar(Guidance):
         ValueError: a scale or ``still`` that is not finite; when it is used, x without an axis of samples.
 
     References: Fan, Zheng, Yeh & Liu (2025), CFG-Zero*: Improved Classifier-Free Guidance for Flow Matching Models,
-    arXiv 2503.18886, §4.
+    arXiv 2503.18886.
     """
 
     scale: Scale
