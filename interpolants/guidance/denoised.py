@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
-from interpolants.coefficient import Array, pad
+from interpolants.coefficient import Array, Coefficient, pad
 from interpolants.combination import Combination
 from interpolants.prediction import Data, Prediction, Velocity, conversion, expect_prediction
 from interpolants.schedule import Schedule
@@ -25,15 +24,15 @@ class Denoised:
 
     schedule: Schedule
     prediction: Prediction = Velocity
+    _conversion: Combination = field(init=False, repr=False, compare=False)
+    _slope: Coefficient = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, Schedule):
             raise TypeError(explain("a Schedule", repr(self.schedule), "pass that with which the model was trained"))
-        expect_prediction(self.prediction, "prediction")
-
-    @cached_property
-    def _conversion(self) -> Combination:
-        return conversion(self.schedule, self.prediction, Data)
+        found = conversion(self.schedule, expect_prediction(self.prediction, "prediction"), Data)
+        object.__setattr__(self, "_conversion", found)
+        object.__setattr__(self, "_slope", found.coefficients[1])
 
     def data(self, time: Any, x: Array, prediction: Array) -> Array:
         """Return the prediction of the data, shape of x."""
@@ -41,4 +40,4 @@ class Denoised:
 
     def slope(self, time: Any, x: Array) -> Any:
         """Return B, a float or, for an array of times, one value per sample."""
-        return pad(self._conversion.coefficients[1](time), x)
+        return pad(self._slope(time), x)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interpolants.coefficient import Array, pad
@@ -22,8 +21,8 @@ class Interval(Guidance):
 
     Outside, only the conditional prediction is evaluated. The interval is one of log-SNR, so that it means the same
     under every schedule; a noise level σ of a variance-exploding schedule is :math:`\ell = -2\log\sigma`, the larger σ
-    being the lower ℓ. The prediction jumps at :attr:`times`: a method keeps its order if both are times of its grid and
-    it does not evaluate at the ends of its steps.
+    being the lower ℓ. The prediction jumps at both ends, ``times``: a method keeps its order if both are times of its
+    grid and it does not evaluate at the ends of its steps.
 
     For zero-mean Gaussians with marginal variances :math:`c_c(t), c_u(t)` the variance of the flow changes between the
     two times by the factor by which :math:`c_c^\zeta c_u^{1-\zeta}` does, and outside as :math:`c_c` does.
@@ -33,6 +32,9 @@ class Interval(Guidance):
         schedule: the schedule of the model, which turns log-SNR into times.
         low: :math:`\ell_{\min}`, -inf for guidance from the noise on.
         high: :math:`\ell_{\max}`, inf for guidance down to the data.
+
+    Attributes:
+        times: the first and the last time of the interval, the nearer to the data first.
 
     Raises:
         TypeError: not a guidance, or not a schedule.
@@ -46,6 +48,7 @@ class Interval(Guidance):
     schedule: Schedule
     low: float = -math.inf
     high: float = math.inf
+    times: tuple[float, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.guidance, Guidance):
@@ -56,12 +59,8 @@ class Interval(Guidance):
             received = f"low={self.low!r}, high={self.high!r}"
             remedy = "log-SNR is high near the data, and -2 log σ for a noise level σ"
             raise ValueError(explain("two log-SNR with low < high", received, remedy))
-
-    @cached_property
-    def times(self) -> tuple[float, float]:
-        """The first and the last time of the interval, the nearer to the data first."""
-        first, last = (self.schedule.time_of_log_snr(bound) for bound in (self.high, self.low))
-        return float(first), float(last)
+        first, last = (float(self.schedule.time_of_log_snr(bound)) for bound in (self.high, self.low))
+        object.__setattr__(self, "times", (first, last))
 
     def active(self, time: Any) -> bool:
         """Whether a time is in the interval, and the guidance inside is active."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -61,20 +60,16 @@ class APG(Guidance):
     eta: float = 0.0
     threshold: float = math.inf
     momentum: float = 0.0
+    denoised: Denoised = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        Denoised(self.schedule, self.prediction)
+        object.__setattr__(self, "denoised", Denoised(self.schedule, self.prediction))
         numbers = f"eta={self.eta!r}, threshold={self.threshold!r}, momentum={self.momentum!r}"
         right = all(map(is_number, (self.eta, self.threshold, self.momentum))) and math.isfinite(self.eta)
         if not right or not self.threshold > 0.0 or not -1.0 < self.momentum < 1.0:
             wanted = "a finite eta, threshold > 0 and momentum within (-1, 1)"
             raise ValueError(explain(wanted, numbers, "the defaults only project"))
-
-    @cached_property
-    def denoised(self) -> Denoised:
-        """The prediction of the data."""
-        return Denoised(self.schedule, self.prediction)
 
     def active(self, time: Any) -> bool:
         """Whether the scale is not 1 at a time."""

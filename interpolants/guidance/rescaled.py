@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interpolants.coefficient import Array, pad
@@ -45,17 +44,14 @@ class Rescale(Guidance):
     schedule: Schedule
     phi: float = 0.7
     prediction: Prediction = Velocity
+    _denoised: Denoised = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.guidance, Guidance):
             raise TypeError(explain("a guidance", repr(self.guidance), "write Rescale(ClassifierFree(4.0), ...)"))
-        Denoised(self.schedule, self.prediction)
+        object.__setattr__(self, "_denoised", Denoised(self.schedule, self.prediction))
         if not is_number(self.phi) or not 0.0 <= self.phi <= 1.0:
             raise ValueError(explain("phi within [0, 1]", repr(self.phi), "0.7 is the paper's, 0 is off"))
-
-    @cached_property
-    def _denoised(self) -> Denoised:
-        return Denoised(self.schedule, self.prediction)
 
     def active(self, time: Any) -> bool:
         """Whether the guidance inside is active."""
