@@ -47,6 +47,8 @@ def test_the_same_interval_under_every_schedule():
         first, last = Interval(ClassifierFree(2.0), schedule, -1.5, 2.0).times
         alpha, sigma = schedule.alpha(np.array([first, last])), schedule.sigma(np.array([first, last]))
         np.testing.assert_allclose(2 * np.log(alpha / sigma), [2.0, -1.5], rtol=1e-12)
+        rule = Interval(ClassifierFree(2.0), schedule, -1.5, 2.0)
+        assert [rule.active(time) for time in (first, last, first - 1e-9, last + 1e-9)] == [True, True, False, False]
         assert Interval(ClassifierFree(2.0), schedule).times == (0.0, 1.0)
 
 
