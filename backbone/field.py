@@ -2,9 +2,8 @@ r"""A network with its labels fixed: the callable ``field(time, x)`` that schedu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,30 +12,35 @@ from backbone.inputs import Time, check_labels, time_vector
 from backbone.model import SiT
 from solvers.errors import explain
 
+if TYPE_CHECKING:
+    from interpolants.guidance import Guidance
+
 __all__ = ["Field", "bind"]
 
 Field: TypeAlias = Callable[[Time, Tensor], Tensor]
 
 
-def bind(model: SiT, y: Tensor | int, guidance: float | None = None) -> Field:
+def bind(model: SiT, y: Tensor | int, guidance: Guidance | float | None = None) -> Field:
     r"""Fix the labels of a network: :math:`(t, x) \mapsto v(x, t, y)`, the order of arguments of the mathematics.
 
-    With a guidance scale :math:`g` the field is :math:`v_u + g\,(v_y - v_u)` over all channels, :math:`v_u` being the
-    prediction for the null class; both come from one evaluation of a doubled batch. :math:`g = 1` is the conditional
-    field and costs nothing extra.
+    With guidance the prediction for the labels is combined with that for the null class; both come from one evaluation
+    of a doubled batch. At a number as time where the guidance is not active (a scale of 1, outside an interval) it is
+    the conditional field, and costs nothing extra.
 
     No label is ever dropped and no gradient is stopped; the mode of the model does not matter.
 
     Args:
         model: the network.
         y: labels (N,), int64, or one label for every image.
-        guidance: :math:`g`, finite; None is no guidance.
+        guidance: one of :mod:`interpolants.guidance`; a finite number :math:`g` is classifier-free guidance over all
+            channels, :math:`v_u + g\,(v_y - v_u)`; None is none. With momentum the field is for one solve.
 
     Returns:
         ``field(time, x)`` with time a number, a 0-d tensor or (N,), and x (N, C, H, W); a number becomes a float32
         tensor (N,) on the device of x.
 
     Raises:
+        TypeError: not a guidance; :class:`interpolants.guidance.Autoguidance`, for which a second network is needed.
         ValueError: labels out of range or of another length than the batch, or a guidance scale that is not finite.
 
     References: Ho & Salimans, Classifier-Free Diffusion Guidance (2022), arXiv:2207.12598, equation 6 with
@@ -48,8 +52,6 @@ def bind(model: SiT, y: Tensor | int, guidance: float | None = None) -> Field:
     else:
         # Once per solve, so a device may synchronise here: out of range would be an unreadable assertion in a kernel.
         check_labels(y, None, null, values=True)
-    if guidance is not None and not math.isfinite(guidance):
-        raise ValueError(explain("a finite guidance scale", str(guidance), "1.0 is no guidance, SiT reports with 1.5"))
 
     def labels(x: Tensor) -> Tensor:
         if isinstance(y, int):
@@ -71,11 +73,28 @@ def bind(model: SiT, y: Tensor | int, guidance: float | None = None) -> Field:
         out: Tensor = model(x, time_vector(time, x), labels(x), drop_labels=keep(x.shape[0], x))
         return out
 
+    if guidance is None:
+        return conditional
+    rule = _expect_null(guidance)
+
     def guided(time: Time, x: Tensor) -> Tensor:
+        if not rule.active(time):
+            return conditional(time, x)
         y_N, time_N = labels(x), time_vector(time, x)
         both = torch.cat([y_N, torch.full_like(y_N, null)])
         out = model(torch.cat([x, x]), torch.cat([time_N, time_N]), both, drop_labels=keep(2 * x.shape[0], x))
-        v_y, v_u = out.chunk(2)
-        return torch.lerp(v_u, v_y, float(guidance or 0.0))
+        combined: Tensor = rule.combine(time_N if isinstance(time, Tensor) else time, x, *out.chunk(2))
+        return combined
 
-    return conditional if guidance is None or guidance == 1 else guided
+    return guided
+
+
+def _expect_null(guidance: object) -> Guidance:
+    """Return a guidance, started for one solve, that asks for the null class and not for another network."""
+    from interpolants.guidance import Autoguidance, as_guidance
+
+    rule = as_guidance(guidance)
+    if isinstance(rule, Autoguidance):
+        remedy = "guided(bind(model, y), bind(worse, y), guidance), or ClassifierFree for the null class"
+        raise TypeError(explain("a guidance by the null class", repr(guidance), remedy))
+    return rule.started()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from interpolants import Schedule
+    from interpolants.guidance import Guidance
     from solvers import Solution
 
 __all__ = ["sample"]
@@ -31,7 +32,7 @@ def sample(
     ts: Sequence[float] | NDArray[np.float64] | None = None,
     method: Any = None,
     w: Any = None,
-    guidance: float | None = None,
+    guidance: Guidance | float | None = None,
     prediction: Any = None,
     progress: bool = False,
 ) -> Solution:
@@ -48,7 +49,7 @@ def sample(
         ts: times from 1 to 0; None is ``uniform(50)``, or ``uniform(250)`` with ``w``.
         method: a method of ``solvers``; None is ``Heun()``, or ``EulerMaruyama()`` with ``w``.
         w: a diffusion coefficient of ``interpolants.diffusion``; None is the ODE.
-        guidance: scale of classifier-free guidance; None is none.
+        guidance: one of :mod:`interpolants.guidance`, or the scale of classifier-free guidance; None is none.
         prediction: what the network predicts, of ``interpolants``; None is ``Velocity``.
         progress: show a progress bar on stderr.
 

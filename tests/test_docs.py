@@ -12,7 +12,7 @@ import pytest
 import backbone
 import interpolants
 import solvers
-from interpolants import diffusion, plots, times, weights
+from interpolants import diffusion, guidance, plots, times, weights
 from interpolants.adapters import diffusers as diffusers_adapter
 from interpolants.adapters import transport
 from solvers import compiled, inverted, likelihood, noise, order
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
     f"{module.__name__}.{name}"
     for module in (
-        *(interpolants, diffusion, weights, times, plots, diffusers_adapter, transport),
+        *(interpolants, diffusion, guidance, weights, times, plots, diffusers_adapter, transport),
         *(solvers, compiled, inverted, likelihood, noise, order),
         backbone,
     )

@@ -67,7 +67,7 @@ def test_a_bound_field_keeps_gradients(model, batch):
         (torch.tensor([0, 9]), None, "within 0 … 5 .*; received labels from 0 to 9"),
         (torch.zeros(2, 2, dtype=torch.int64), None, r"shape \(N,\); received .* \(2, 2\)"),
         (2.0, None, r"y to be an int64 tensor.*; received 2\.0 \(float\)"),
-        (2, float("nan"), "finite guidance scale; received nan"),
+        (2, float("nan"), "finite number as scale, or a function of time; received nan"),
     ],
 )
 def test_a_bad_binding_is_refused(model, labels, guidance, expected):

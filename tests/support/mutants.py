@@ -175,9 +175,9 @@ MUTANTS = [
     ),
     Mutant(
         20,
-        "interpolants/guidance.py",
-        "base + scale * (conditional(time, x) - base)",
-        "base + (scale - 1) * (conditional(time, x) - base)",
+        "interpolants/guidance/linear.py",
+        "unconditional + scale * (conditional - unconditional)",
+        "unconditional + (scale - 1) * (conditional - unconditional)",
         "flows.py::test_guided_variance_is_geometric",
         "linear",
     ),
