@@ -18,7 +18,7 @@ __all__ = ["Field", "bind"]
 Field: TypeAlias = Callable[[Time, Tensor], Tensor]
 
 
-def bind(model: SiT, y: Tensor | int, guidance: float | None = None) -> Field:
+def bind(model: SiT, y: Tensor | int | None = None, guidance: float | None = None) -> Field:
     r"""Fix the labels of a network: :math:`(t, x) \mapsto v(x, t, y)`, the order of arguments of the mathematics.
 
     With a guidance scale :math:`g` the field is :math:`v_u + g\,(v_y - v_u)` over all channels, :math:`v_u` being the
@@ -29,7 +29,7 @@ def bind(model: SiT, y: Tensor | int, guidance: float | None = None) -> Field:
 
     Args:
         model: the network.
-        y: labels (N,), int64, or one label for every image.
+        y: labels (N,), int64, or one label for every image; None is the null class.
         guidance: :math:`g`, finite; None is no guidance.
 
     Returns:
@@ -42,7 +42,8 @@ def bind(model: SiT, y: Tensor | int, guidance: float | None = None) -> Field:
     References: Ho & Salimans, Classifier-Free Diffusion Guidance (2022), arXiv:2207.12598, equation 6 with
     g = w + 1.
     """
-    null = model.config.null_class
+    null, index = model.config.null_class, model.config.timesteps is not None
+    y = null if y is None else y
     if isinstance(y, int):
         check_labels(torch.tensor([y]), 1, null, values=True)
     else:
@@ -68,11 +69,11 @@ def bind(model: SiT, y: Tensor | int, guidance: float | None = None) -> Field:
         return torch.zeros(count, dtype=torch.bool, device=x.device)
 
     def conditional(time: Time, x: Tensor) -> Tensor:
-        out: Tensor = model(x, time_vector(time, x), labels(x), drop_labels=keep(x.shape[0], x))
+        out: Tensor = model(x, time_vector(time, x, index=index), labels(x), drop_labels=keep(x.shape[0], x))
         return out
 
     def guided(time: Time, x: Tensor) -> Tensor:
-        y_N, time_N = labels(x), time_vector(time, x)
+        y_N, time_N = labels(x), time_vector(time, x, index=index)
         both = torch.cat([y_N, torch.full_like(y_N, null)])
         out = model(torch.cat([x, x]), torch.cat([time_N, time_N]), both, drop_labels=keep(2 * x.shape[0], x))
         v_y, v_u = out.chunk(2)
