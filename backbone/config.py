@@ -59,7 +59,7 @@ class SiTConfig:
             integers allowed, as DiT does.
         attention: ``"fused"``, or ``"math"`` in plain arithmetic, which also has forward-mode derivatives.
         checkpoint_every: in training keep the activations before every n-th block alone and compute the others again
-            in the backward pass; 0 keeps all.
+            in the backward pass; 0 keeps all, as does a forward-mode derivative.
 
     Raises:
         ValueError: a field is out of range, the sizes do not divide, or an option would change nothing.

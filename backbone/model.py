@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 from torch.utils.checkpoint import checkpoint
 
 from backbone.blocks import make_block
@@ -153,7 +154,8 @@ class SiT(nn.Module):
             c = reduce(torch.add, embeddings) if config.condition == "sum" else torch.cat(embeddings, dim=1)
         else:
             c = torch.stack(embeddings, dim=1)
-        x_NTD = self.x_embedder(x.to(weight.dtype))
+        # The residual stream keeps the dtype of the weights, which autocast would take from it.
+        x_NTD = self.x_embedder(x.to(weight.dtype)).to(weight.dtype)
         if self.pos_embed is not None:
             x_NTD = x_NTD + self.pos_embed
         extra = 0
@@ -180,7 +182,9 @@ class SiT(nn.Module):
 
     def _through_blocks(self, x_NTD: Tensor, c: Tensor, angles_TF: Tensor | None) -> Tensor:
         every = self.config.checkpoint_every
-        if not (every and self.training and torch.is_grad_enabled()):
+        # Computing again would lose the tangents of a forward-mode derivative, and the gradient through them.
+        tangents = every and any(unpack_dual(part).tangent is not None for part in (x_NTD, c))
+        if not every or tangents or not (self.training and torch.is_grad_enabled()):
             for block in self.blocks:
                 x_NTD = block(x_NTD, c, angles_TF)
             return x_NTD
