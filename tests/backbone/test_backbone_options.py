@@ -216,20 +216,23 @@ def test_variants_compile_to_one_graph(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["learned", "all"])
-def test_compiled_kernels_agree(name):
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of the compiler itself
+@pytest.mark.parametrize("part", ["output", "autocast", "gradients"])
+def test_compiled_kernels_agree(part):
     """Generated kernels of one graph agree with the eager network, under autocast too; so do checkpointed gradients."""
     torch._dynamo.reset()
-    model = build(name, depth=1, checkpoint_every=1, class_dropout=0.0)
+    model = build("all", depth=1, checkpoint_every=1, class_dropout=0.0)
     batch = inputs(model.config)
     compiled = torch.compile(model, fullgraph=True)
-    with torch.no_grad():
-        wanted = model(*batch)
-        assert float((compiled(*batch) - wanted).abs().max()) < 1e-5
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert float((compiled(*batch) - wanted).norm() / wanted.norm()) < 0.05
-    model.train()
-    wanted = gradients(model, lambda network: network(*batch).square().mean())
-    found = gradients(model, lambda _: compiled(*batch).square().mean())
-    for name_, gradient in wanted.items():
-        assert float((found[name_] - gradient).abs().max()) < 1e-5 * (1 + float(gradient.abs().max()))
+    if part == "gradients":
+        model.train()
+        wanted = gradients(model, lambda network: network(*batch).square().mean())
+        found = gradients(model, lambda _: compiled(*batch).square().mean())
+        for name, gradient in wanted.items():
+            assert float((found[name] - gradient).abs().max()) < 1e-5 * (1 + float(gradient.abs().max()))
+    else:
+        with torch.no_grad():
+            wanted = model(*batch)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=part == "autocast"):
+                out = compiled(*batch)
+        assert float((out - wanted).norm() / wanted.norm()) < (0.05 if part == "autocast" else 1e-5)
