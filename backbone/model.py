@@ -183,7 +183,7 @@ class SiT(nn.Module):
     def _through_blocks(self, x_NTD: Tensor, c: Tensor, angles_TF: Tensor | None) -> Tensor:
         every = self.config.checkpoint_every
         # Computing again would lose the tangents of a forward-mode derivative, and the gradient through them.
-        tangents = every and any(unpack_dual(part).tangent is not None for part in (x_NTD, c))
+        tangents = every and any(_has_tangent(part) for part in (x_NTD, c))
         if not every or tangents or not (self.training and torch.is_grad_enabled()):
             for block in self.blocks:
                 x_NTD = block(x_NTD, c, angles_TF)
@@ -193,6 +193,10 @@ class SiT(nn.Module):
             group = self.blocks[first : first + every]
             x_NTD = checkpoint(_chain, group, x_NTD, c, angles_TF, use_reentrant=False, preserve_rng_state=False)
         return x_NTD
+
+
+def _has_tangent(x: Tensor) -> bool:
+    return unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def _chain(blocks: nn.ModuleList, x_NTD: Tensor, c: Tensor, angles_TF: Tensor | None) -> Tensor:
