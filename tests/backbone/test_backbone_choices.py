@@ -14,8 +14,9 @@ from interpolants import Linear
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_survives_json(name):
-    """A config with any option is equal after JSON text, its input size a tuple again."""
+    """Fields are plain JSON, and a config with any option is equal after JSON text, its input size a tuple again."""
     config = build(name).config
+    assert json.loads(json.dumps(config.to_dict())) == config.to_dict()
     assert SiTConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
