@@ -14,13 +14,14 @@ from solvers.errors import closest
 
 if TYPE_CHECKING:
     from backbone.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-    from backbone.config import SiTConfig, TrainConfig
+    from backbone.config import SiTConfig
     from backbone.ema import EMA
     from backbone.evaluate import conditional_accuracy, frechet_distance
     from backbone.field import bind
-    from backbone.model import SiT, sit
+    from backbone.model import SiT, dit, sit
     from backbone.sample import sample
     from backbone.train import NonFiniteLossError, TrainResult, train
+    from backbone.train_config import TrainConfig
 
 __all__ = [
     "EMA",
@@ -33,6 +34,7 @@ __all__ = [
     "TrainResult",
     "bind",
     "conditional_accuracy",
+    "dit",
     "frechet_distance",
     "load_checkpoint",
     "sample",
@@ -48,10 +50,11 @@ _HOME = {
     "NonFiniteLossError": "train",
     "SiT": "model",
     "SiTConfig": "config",
-    "TrainConfig": "config",
+    "TrainConfig": "train_config",
     "TrainResult": "train",
     "bind": "field",
     "conditional_accuracy": "evaluate",
+    "dit": "model",
     "frechet_distance": "evaluate",
     "load_checkpoint": "checkpoints",
     "sample": "sample",

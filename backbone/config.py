@@ -1,4 +1,4 @@
-"""The shape of a SiT network and the recipe of its training as data: checked when made, free of torch."""
+"""The shape of a SiT network as data: checked when made, free of torch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from backbone.checks import check_choice, check_count, check_divides, check_flag, is_number
 from solvers.errors import closest, explain
 
-__all__ = ["SIZES", "SiTConfig", "TrainConfig", "named_config"]
+__all__ = ["CHOICES", "SiTConfig"]
 
-_COUNTS = ("input_size", "patch_size", "in_channels", "hidden_size", "depth", "num_heads", "num_classes")
+#: The values of the fields that name a variant; the first is the published one.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "conditioning": ("adaln-zero", "adaln", "cross-attention", "in-context"),
+    "condition": ("sum", "concat"),
+    "positions": ("sincos", "learned", "rope"),
+    "norm": ("layer", "rms"),
+    "mlp": ("gelu", "swiglu"),
+    "attention": ("fused", "math"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +29,47 @@ class SiTConfig:
     r"""Shape of a SiT network; the defaults are SiT-XL/2 on 32 × 32 × 4 latents of ImageNet.
 
     The network reads :math:`T = (S/p)^2` tokens of width :math:`D`, with :math:`S` = ``input_size``,
-    :math:`p` = ``patch_size`` and :math:`D` = ``hidden_size``.
+    :math:`p` = ``patch_size`` and :math:`D` = ``hidden_size``. Every option after ``class_dropout`` defaults to the
+    published network.
 
     Args:
-        input_size: height and width :math:`S` of the input, divisible by ``patch_size``.
-        patch_size: side :math:`p` of a patch.
+        input_size: height and width :math:`S` of the input, or (H, W), or (L,) for sequences (N, C, L), or () for
+            vectors (N, C) as one token; each divisible by ``patch_size``.
+        patch_size: side :math:`p` of a patch; 1 for vectors.
         in_channels: channels :math:`C` of the input.
-        hidden_size: width :math:`D`, divisible by ``num_heads`` and by 4 (two coordinates, a sine and a cosine each).
+        hidden_size: width :math:`D`, divisible by ``num_heads``, and by 4 for positions by sine and cosine of two
+            coordinates, by 2 for those of one.
         depth: number of transformer blocks.
         num_heads: attention heads.
         mlp_ratio: hidden width of a block's MLP over :math:`D`.
-        num_classes: number of labels; label ``num_classes`` is the null class of guidance.
+        num_classes: number of labels; label ``num_classes`` is the null class of guidance. 0 is a network without
+            labels.
         learn_sigma: predict :math:`2C` channels, of which ``forward`` returns the first :math:`C`.
         class_dropout: probability in [0, 1] that training replaces a label by the null class.
+        conditioning: how time and label reach the blocks: ``"adaln-zero"``; ``"adaln"`` without gates;
+            ``"cross-attention"`` to a token of each after self-attention; ``"in-context"``, a token of each beside the
+            others, dropped before the last layer.
+        condition: with adaLN, the ``"sum"`` of the embeddings of time and label, or their ``"concat"`` of width 2D.
+        positions: ``"sincos"``, fixed; ``"learned"``; or ``"rope"``, rotations of queries and keys in every block.
+        norm: ``"layer"`` or ``"rms"``, everywhere.
+        mlp: ``"gelu"``, or ``"swiglu"`` with two thirds of the hidden width, and so about as many weights.
+        qk_norm: norm each head's queries and keys before attention.
+        time_scale: what time is multiplied by before it is embedded.
+        timesteps: None for continuous time; a number for a network that takes as its time an index 0 … timesteps - 1,
+            integers allowed, as DiT does.
+        attention: ``"fused"``, or ``"math"`` in plain arithmetic, which also has forward-mode derivatives.
+        checkpoint_every: in training keep the activations before every n-th block alone and compute the others again
+            in the backward pass; 0 keeps all, as does a forward-mode derivative.
 
     Raises:
-        ValueError: a field is out of range or the sizes do not divide.
+        ValueError: a field is out of range, the sizes do not divide, or an option would change nothing.
 
-    References: Ma et al., SiT (2024), arXiv:2401.08740; Peebles & Xie, DiT (2023), arXiv:2212.09748, table 1.
+    References: Ma et al., SiT (2024), arXiv:2401.08740; Peebles & Xie, DiT (2023), arXiv:2212.09748, section 3.2 and
+    table 1; Su et al., RoFormer (2021), arXiv:2104.09864; Zhang & Sennrich, RMSNorm (2019), arXiv:1910.07467; Shazeer,
+    GLU variants (2020), arXiv:2002.05202; Dehghani et al. (2023), arXiv:2302.05442, QK-norm.
     """
 
-    input_size: int = 32
+    input_size: int | tuple[int, ...] = 32
     patch_size: int = 2
     in_channels: int = 4
     hidden_size: int = 1152
@@ -50,39 +79,115 @@ class SiTConfig:
     num_classes: int = 1000
     learn_sigma: bool = True
     class_dropout: float = 0.1
+    conditioning: str = "adaln-zero"
+    condition: str = "sum"
+    positions: str = "sincos"
+    norm: str = "layer"
+    mlp: str = "gelu"
+    qk_norm: bool = False
+    time_scale: float = 1.0
+    timesteps: int | None = None
+    attention: str = "fused"
+    checkpoint_every: int = 0
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            _check_count(name, getattr(self, name))
-        _check_divides("input_size", self.input_size, "patch_size", self.patch_size)
-        _check_divides("hidden_size", self.hidden_size, "num_heads", self.num_heads)
-        if self.hidden_size % 4:
-            raise ValueError(
-                explain(
-                    "hidden_size divisible by 4",
-                    str(self.hidden_size),
-                    "the position embedding needs a sine and a cosine for each of two coordinates; "
-                    f"use {self.hidden_size + 4 - self.hidden_size % 4}",
-                )
-            )
-        if not _is_number(self.mlp_ratio) or self.mlp_ratio * self.hidden_size < 1:
+        for name in ("patch_size", "in_channels", "hidden_size", "depth", "num_heads"):
+            check_count(name, getattr(self, name))
+        for name in ("num_classes", "checkpoint_every"):
+            check_count(name, getattr(self, name), 0)
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        for name in ("learn_sigma", "qk_norm"):
+            check_flag(name, getattr(self, name))
+        if self.timesteps is not None:
+            check_count("timesteps", self.timesteps)
+        if not is_number(self.mlp_ratio) or self.mlp_ratio * self.hidden_size < 1:
             raise ValueError(explain("a finite mlp_ratio > 0", repr(self.mlp_ratio), "4.0 is the published value"))
-        if not isinstance(self.learn_sigma, bool):
-            raise ValueError(explain("learn_sigma True or False", repr(self.learn_sigma), "pass a bool"))
-        if not _is_number(self.class_dropout) or not 0 <= self.class_dropout <= 1:
+        if not is_number(self.class_dropout) or not 0 <= self.class_dropout <= 1:
             raise ValueError(
                 explain("a probability class_dropout in [0, 1]", repr(self.class_dropout), "0.1 is the published value")
             )
+        if not is_number(self.time_scale) or self.time_scale == 0:
+            raise ValueError(explain("a finite time_scale, not 0", repr(self.time_scale), "1.0 is the published value"))
+        self._check_sizes()
+        self._check_condition()
+
+    def _check_sizes(self) -> None:
+        if isinstance(self.input_size, tuple) and len(self.input_size) > 2:
+            raise ValueError(
+                explain("input_size S, (H, W), (L,) or ()", repr(self.input_size), "merge the axes beyond the second")
+            )
+        for size in self.size:
+            check_count("input_size", size)
+            check_divides("input_size", size, "patch_size", self.patch_size)
+        if not self.size and self.patch_size != 1:
+            raise ValueError(
+                explain("patch_size=1 for vectors", f"patch_size={self.patch_size}", "use SiT.for_vectors(features)")
+            )
+        check_divides("hidden_size", self.hidden_size, "num_heads", self.num_heads)
+        unit = 2 * max(1, len(self.size))
+        if self.positions == "sincos" and self.hidden_size % unit:
+            raise ValueError(
+                explain(
+                    f"hidden_size divisible by {unit}",
+                    str(self.hidden_size),
+                    f"the position embedding needs a sine and a cosine for each of {unit // 2} coordinates; "
+                    f"use {self.hidden_size + unit - self.hidden_size % unit}",
+                )
+            )
+        if self.positions == "rope" and self.head_size % unit:
+            raise ValueError(
+                explain(
+                    f"hidden_size / num_heads divisible by {unit}",
+                    f"{self.hidden_size} / {self.num_heads}",
+                    f"RoPE turns a pair of features for each of {unit // 2} coordinates; change num_heads",
+                )
+            )
+
+    def _check_condition(self) -> None:
+        if self.condition == "concat" and (not self.num_classes or not self.modulated):
+            raise ValueError(
+                explain(
+                    'condition="concat" with labels and adaLN',
+                    f"conditioning={self.conditioning!r}, num_classes={self.num_classes}",
+                    'leave condition="sum": there is nothing to concatenate',
+                )
+            )
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Sizes of the input's axes after the channels: (H, W), (L,) or ()."""
+        return self.input_size if isinstance(self.input_size, tuple) else (self.input_size, self.input_size)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Tokens along each axis of :attr:`size`."""
+        return tuple(size // self.patch_size for size in self.size)
 
     @property
     def tokens(self) -> int:
-        """Number of tokens :math:`(S/p)^2`."""
-        return (self.input_size // self.patch_size) ** 2
+        """Number of tokens, :math:`(S/p)^2` for square inputs."""
+        return math.prod(self.grid)
 
     @property
     def out_channels(self) -> int:
         """Channels of the full output, :math:`2C` with ``learn_sigma`` and :math:`C` without."""
         return self.in_channels * (2 if self.learn_sigma else 1)
+
+    @property
+    def head_size(self) -> int:
+        """Width of an attention head."""
+        return self.hidden_size // self.num_heads
+
+    @property
+    def modulated(self) -> bool:
+        """Whether time and label modulate the norms (adaLN) and are not tokens."""
+        return self.conditioning in ("adaln-zero", "adaln")
+
+    @property
+    def condition_size(self) -> int:
+        """Width of the condition that modulates the norms."""
+        return self.hidden_size * (2 if self.condition == "concat" else 1)
 
     @property
     def null_class(self) -> int:
@@ -91,7 +196,10 @@ class SiTConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if isinstance(self.input_size, tuple):
+            fields["input_size"] = list(self.input_size)
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> SiTConfig:
@@ -104,139 +212,6 @@ class SiTConfig:
         for key in fields:
             if key not in known:
                 raise ValueError(explain("fields of SiTConfig", repr(key), f"closest: {closest(str(key), known)}"))
-        return cls(**fields)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    r"""How to train; the defaults are those of the SiT paper.
-
-    Args:
-        steps: optimiser steps.
-        batch_size: images per step; epochs are permutations that follow one another without a short batch.
-        learning_rate: of AdamW, at its largest.
-        betas: of AdamW.
-        weight_decay: of AdamW.
-        warmup_steps: steps over which the learning rate rises linearly.
-        decay: ``"constant"``, or ``"cosine"`` for a half cosine to zero at the last step.
-        clip_norm: largest norm of the gradient; None does not clip.
-        ema_decay: of the averaged weights; None keeps no average.
-        ema_warmup: let the decay grow as (1 + n)/(10 + n), for short runs.
-        prediction: what the network predicts; ``"velocity"``.
-        seed: of the batches, times, noise and dropped labels.
-        log_every: steps between readings of the loss; each reading waits for the device, and only a reading notices a
-            loss that is not finite.
-
-    Raises:
-        ValueError: a field is out of range.
-
-    References: Ma et al. (2024), arXiv:2401.08740, appendix on implementation.
-    """
-
-    steps: int = 400_000
-    batch_size: int = 256
-    learning_rate: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    warmup_steps: int = 0
-    decay: str = "constant"
-    clip_norm: float | None = None
-    ema_decay: float | None = 0.9999
-    ema_warmup: bool = False
-    prediction: str = "velocity"
-    seed: int = 0
-    log_every: int = 1
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 1), ("warmup_steps", 0), ("log_every", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(
-                    explain(f"{name} to be an integer ≥ {least}", repr(value), f"pass {name}={least} or more")
-                )
-        for name, value in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(
-                    explain(f"a finite {name} > 0", str(value), "the paper uses learning_rate=1e-4, no clipping")
-                )
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(explain("a finite weight_decay ≥ 0", str(self.weight_decay), "the paper uses 0"))
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(explain("two betas in [0, 1)", str(self.betas), "the paper uses (0.9, 0.999)"))
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ValueError(explain("ema_decay in [0, 1) or None", str(self.ema_decay), "the paper uses 0.9999"))
-        for name, value, choices in (
-            ("decay", self.decay, ("constant", "cosine")),
-            ("prediction", self.prediction, ("velocity",)),
-        ):
-            if value not in choices:
-                raise ValueError(
-                    explain(f"{name} to be one of {', '.join(choices)}", repr(value), f"{name}={choices[0]!r}")
-                )
-
-    def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, the first step being 0."""
-        rate = self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
-        if self.decay == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return rate
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        return dataclasses.asdict(self) | {"betas": list(self.betas)}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check_count(name: str, value: object, least: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(explain(f"{name} to be an integer ≥ {least}", repr(value), f"pass {name}={least} or more"))
-
-
-def _check_divides(whole: str, size: int, part: str, divisor: int) -> None:
-    if size % divisor:
-        below = size - size % divisor
-        near = f"{below} or {below + divisor}" if below else f"{divisor}"
-        raise ValueError(
-            explain(
-                f"{whole} divisible by {part}",
-                f"{whole}={size}, {part}={divisor}",
-                f"use {whole}={near}, or change {part}",
-            )
-        )
-
-
-_WIDTHS = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}
-
-#: The twelve published shapes, ``SiT-S/8`` to ``SiT-XL/2``.
-SIZES: Mapping[str, SiTConfig] = {
-    f"SiT-{size}/{patch}": SiTConfig(patch_size=patch, depth=depth, hidden_size=width, num_heads=heads)
-    for size, (depth, width, heads) in _WIDTHS.items()
-    for patch in (2, 4, 8)
-}
-
-
-def named_config(name: str, **overrides: Any) -> SiTConfig:
-    """Return the config of a published size, with fields replaced.
-
-    Args:
-        name: one of :data:`SIZES`, such as ``"SiT-XL/2"``.
-        overrides: fields of :class:`SiTConfig`.
-
-    Raises:
-        ValueError: ``name`` is not in the table (the choices are listed), or a value is out of range.
-        TypeError: an override is not a field (the closest fields are named).
-    """
-    if name not in SIZES:
-        raise ValueError(
-            explain(f"one of {', '.join(SIZES)}", repr(name), f"closest: {closest(name, SIZES)}; or SiT(SiTConfig(…))")
-        )
-    known = [field.name for field in dataclasses.fields(SiTConfig)]
-    for key in overrides:
-        if key not in known:
-            raise TypeError(
-                explain("overrides that are fields of SiTConfig", repr(key), f"closest: {closest(key, known)}")
-            )
-    return dataclasses.replace(SIZES[name], **overrides)
+        # JSON has lists alone.
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return cls(**{**fields, **lists})

@@ -2,7 +2,7 @@ r"""What enters a SiT network besides the image: position, time and label.
 
 Position and time use sines and cosines of geometrically spaced frequencies,
 :math:`\omega_i = 10000^{-i/n}` for :math:`i = 0, …, n - 1`: :math:`n = D/4` for each coordinate of the position,
-:math:`n = 128` for time. Time enters as it is, in [0, 1].
+:math:`n = 128` for time. Time enters as it is, in [0, 1], unless the network scales it.
 
 Shapes: N batch, T tokens, D width, F features.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch users expect
 
-__all__ = ["Float32Linear", "LabelEmbedding", "TimeEmbedding", "position_embedding", "time_features"]
+__all__ = ["Float32Linear", "LabelEmbedding", "TimeEmbedding", "coordinates", "position_embedding", "time_features"]
 
 
 class Float32Linear(nn.Linear):
@@ -39,31 +39,37 @@ class Float32Linear(nn.Linear):
         return F.linear(x.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
 
 
-def position_embedding(width: int, side: int) -> Tensor:
-    r"""Fixed sine–cosine embedding of a ``side`` × ``side`` grid of tokens in row-major order.
+def position_embedding(width: int, grid: int | tuple[int, ...]) -> Tensor:
+    r"""Fixed sine–cosine embedding of a grid of tokens in row-major order.
 
     .. math:: [\sin(\omega c), \cos(\omega c), \sin(\omega r), \cos(\omega r)], \quad \omega_i = 10000^{-2i/(D/2)}
 
-    with column :math:`c`, row :math:`r` and :math:`i = 0, …, D/4 - 1`, computed in float64.
+    with column :math:`c`, row :math:`r` and :math:`i = 0, …, D/4 - 1`, computed in float64. In one dimension it is
+    :math:`[\sin(\omega c), \cos(\omega c)]` with :math:`\omega_i = 10000^{-2i/D}`.
 
     Args:
-        width: :math:`D`, divisible by 4.
-        side: tokens along one side.
+        width: :math:`D`, divisible by twice the number of coordinates.
+        grid: tokens along one side of a square, or along each axis, of which there is at most two; () is one token.
 
     Returns:
-        float32 tensor (1, T, D) with T = side².
+        float32 tensor (1, T, D).
 
     References: Vaswani et al. (2017), arXiv:1706.03762, section 3.5; Peebles & Xie (2023), arXiv:2212.09748.
     """
-    exponent = torch.arange(width // 4, dtype=torch.float64) / (width // 4)
-    omega = torch.pow(10000.0, -exponent)
-    index = torch.arange(side, dtype=torch.float64)
-    row, column = torch.meshgrid(index, index, indexing="ij")
-    halves = []
-    for coordinate in (column, row):
+    axes = coordinates((grid, grid) if isinstance(grid, int) else grid)
+    count = width // (2 * len(axes))
+    omega = torch.pow(10000.0, -torch.arange(count, dtype=torch.float64) / count)
+    parts = []
+    for coordinate in reversed(axes):
         angle = coordinate.reshape(-1, 1) * omega
-        halves += [angle.sin(), angle.cos()]
-    return torch.cat(halves, dim=1).to(torch.float32).unsqueeze(0)
+        parts += [angle.sin(), angle.cos()]
+    return torch.cat(parts, dim=1).to(torch.float32).unsqueeze(0)
+
+
+def coordinates(grid: tuple[int, ...], device: torch.device | None = None) -> tuple[Tensor, ...]:
+    """Return each coordinate (row, then column) of the tokens in row-major order, (T,) in float64; () is one token."""
+    index = [torch.arange(side, dtype=torch.float64, device=device) for side in grid or (1,)]
+    return tuple(axis.flatten() for axis in torch.meshgrid(*index, indexing="ij"))
 
 
 def time_features(time: Tensor, count: int = 256) -> Tensor:

@@ -20,7 +20,7 @@ __all__ = ["Field", "bind"]
 Field: TypeAlias = Callable[[Time, Tensor], Tensor]
 
 
-def bind(model: SiT, y: Tensor | int, guidance: Guidance | float | None = None) -> Field:
+def bind(model: SiT, y: Tensor | int | None = None, guidance: Guidance | float | None = None) -> Field:
     r"""Fix the labels of a network: :math:`(t, x) \mapsto v(x, t, y)`, the order of arguments of the mathematics.
 
     With guidance the prediction for the labels is combined with that for the null class; both come from one evaluation
@@ -31,7 +31,7 @@ def bind(model: SiT, y: Tensor | int, guidance: Guidance | float | None = None) 
 
     Args:
         model: the network.
-        y: labels (N,), int64, or one label for every image.
+        y: labels (N,), int64, or one label for every image; None is the null class.
         guidance: one of :mod:`interpolants.guidance`; a finite number :math:`g` is classifier-free guidance over all
             channels, :math:`v_u + g\,(v_y - v_u)`; None is none. With momentum the field is for one solve.
 
@@ -46,7 +46,8 @@ def bind(model: SiT, y: Tensor | int, guidance: Guidance | float | None = None) 
     References: Ho & Salimans, Classifier-Free Diffusion Guidance (2022), arXiv:2207.12598, equation 6 with
     g = w + 1.
     """
-    null = model.config.null_class
+    null, index = model.config.null_class, model.config.timesteps is not None
+    y = null if y is None else y
     if isinstance(y, int):
         check_labels(torch.tensor([y]), 1, null, values=True)
     else:
@@ -70,7 +71,7 @@ def bind(model: SiT, y: Tensor | int, guidance: Guidance | float | None = None) 
         return torch.zeros(count, dtype=torch.bool, device=x.device)
 
     def conditional(time: Time, x: Tensor) -> Tensor:
-        out: Tensor = model(x, time_vector(time, x), labels(x), drop_labels=keep(x.shape[0], x))
+        out: Tensor = model(x, time_vector(time, x, index=index), labels(x), drop_labels=keep(x.shape[0], x))
         return out
 
     if guidance is None:
@@ -80,7 +81,7 @@ def bind(model: SiT, y: Tensor | int, guidance: Guidance | float | None = None) 
     def guided(time: Time, x: Tensor) -> Tensor:
         if not rule.active(time):
             return conditional(time, x)
-        y_N, time_N = labels(x), time_vector(time, x)
+        y_N, time_N = labels(x), time_vector(time, x, index=index)
         both = torch.cat([y_N, torch.full_like(y_N, null)])
         out = model(torch.cat([x, x]), torch.cat([time_N, time_N]), both, drop_labels=keep(2 * x.shape[0], x))
         combined: Tensor = rule.combine(time_N if isinstance(time, Tensor) else time, x, *out.chunk(2))

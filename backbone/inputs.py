@@ -15,25 +15,33 @@ __all__ = ["Time", "check_image", "check_labels", "time_vector"]
 Time: TypeAlias = float | Tensor
 
 
-def check_image(x: Tensor, channels: int, size: int) -> None:
-    """Raise ValueError unless x is a floating tensor (N, channels, size, size)."""
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.shape[1:] != (channels, size, size):
+def check_image(x: Tensor, channels: int, size: int | tuple[int, ...]) -> None:
+    """Raise ValueError unless x is a floating tensor (N, channels, size, size), or (N, channels, *size)."""
+    shape = (channels, size, size) if isinstance(size, int) else (channels, *size)
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.shape[1:] != shape:
         raise ValueError(
             explain(
-                f"x to be a floating tensor of shape (N, {channels}, {size}, {size})",
+                f"x to be a floating tensor of shape (N, {', '.join(map(str, shape))})",
                 describe(x),
                 "build the model with the matching input_size and in_channels, or reshape x",
             )
         )
 
 
-def time_vector(time: Time, like: Tensor) -> Tensor:
+def time_vector(time: Time, like: Tensor, *, index: bool = False) -> Tensor:
     """Return time as a tensor (N,) of float32 or float64 on the device of ``like`` (N, …).
+
+    Args:
+        time: a number, a 0-d tensor or a tensor (N,).
+        like: the state.
+        index: time is the index of a timestep: integers are allowed and become float32.
 
     Raises:
         ValueError: time is neither a number, a 0-d tensor nor a tensor (N,); it is not finite; or its dtype is an
             integer or a half precision, in which 4096 uniform draws take only some hundreds of distinct values.
     """
+    if index and isinstance(time, Tensor) and time.dtype in (torch.int64, torch.int32):
+        time = time.to(torch.float32)
     if isinstance(time, Tensor):
         if time.dtype not in (torch.float32, torch.float64):
             raise ValueError(
@@ -58,10 +66,10 @@ def time_vector(time: Time, like: Tensor) -> Tensor:
     )
 
 
-def check_labels(y: Tensor, count: int | None, num_classes: int, *, values: bool) -> None:
+def check_labels(y: Tensor | None, count: int | None, num_classes: int, *, values: bool) -> None:
     """Raise ValueError unless y is an integer tensor (count,), within 0 … num_classes where ``values`` is set."""
-    integer = isinstance(y, Tensor) and y.dtype in (torch.int64, torch.int32)
-    if not integer or y.ndim != 1 or (count is not None and y.shape[0] != count):
+    integers = (torch.int64, torch.int32)
+    if not isinstance(y, Tensor) or y.dtype not in integers or y.ndim != 1 or count not in (None, y.shape[0]):
         raise ValueError(
             explain(
                 f"y to be an int64 tensor of shape ({'N' if count is None else count},)",

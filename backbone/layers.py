@@ -1,65 +1,159 @@
-r"""Blocks of a SiT network: attention, MLP and their modulation by time and label.
+r"""Layers of a SiT network: patches, norms, attention, MLPs and the last layer.
 
-A branch :math:`f` with adaptive layer norm adds :math:`g ⊙ f((1 + s) ⊙ \mathrm{LN}(x) + b)` to the residual stream,
-with shift :math:`b`, scale :math:`s` and gate :math:`g` linear in the condition :math:`c`. All three start at zero, so
-every block starts as the identity (Peebles & Xie 2023, arXiv:2212.09748, section 3.2, adaLN-Zero).
-
-Shapes: N batch, T tokens, D width, K heads, E width of a head, P outputs per token.
+Shapes: N batch, T tokens, S tokens attended to, D width, K heads, E width of a head, P outputs per token.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch users expect
 
+from backbone.config import SiTConfig
 from backbone.embeddings import Float32Linear
+from backbone.rotary import rotate
 
-__all__ = ["MLP", "Attention", "Block", "FinalLayer", "PatchEmbedding"]
+__all__ = [
+    "MLP",
+    "Attention",
+    "CrossAttention",
+    "FinalLayer",
+    "PatchEmbedding",
+    "RMSNorm",
+    "SwiGLU",
+    "make_norm",
+    "modulate",
+]
 
 
 class PatchEmbedding(nn.Module):
-    """Linear map of each non-overlapping p × p patch to a token, as a convolution with kernel = stride = p.
+    """Linear map of each patch of p pixels along every axis to a token, as a convolution with kernel = stride = p.
 
     Args:
-        channels: :math:`C`.
-        patch_size: :math:`p`.
-        width: :math:`D`.
+        config: gives the axes of the input, p, the channels and the width.
     """
 
-    def __init__(self, channels: int, patch_size: int, width: int) -> None:
+    def __init__(self, config: SiTConfig) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(channels, width, kernel_size=patch_size, stride=patch_size)
+        channels, width, patch = config.in_channels, config.hidden_size, config.patch_size
+        self.proj: nn.Conv2d | nn.Conv1d | nn.Linear
+        if len(config.size) == 2:
+            self.proj = nn.Conv2d(channels, width, kernel_size=patch, stride=patch)
+        elif config.size:
+            self.proj = nn.Conv1d(channels, width, kernel_size=patch, stride=patch)
+        else:
+            self.proj = nn.Linear(channels, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens (N, T, D) of x (N, C, H, W), in row-major order."""
-        tokens: Tensor = self.proj(x).flatten(2).transpose(1, 2)
-        return tokens
+        """Return the tokens (N, T, D) of x (N, C, H, W), in row-major order; of (N, C, L); or of (N, C), one token."""
+        tokens: Tensor = self.proj(x)
+        return tokens.flatten(2).transpose(1, 2) if x.ndim > 2 else tokens.unsqueeze(1)
+
+
+class RMSNorm(nn.Module):
+    r"""Division by the root mean square of the last axis, in float32 or better.
+
+    .. math:: y = g ⊙ x / \sqrt{\mathrm{mean}(x^2) + ε}, \qquad ε = 10^{-6}
+
+    Args:
+        width: size of the last axis.
+        affine: learn the gain :math:`g`, which starts at 1; without, it is 1.
+
+    References: Zhang & Sennrich (2019), arXiv:1910.07467, equation 4.
+    """
+
+    def __init__(self, width: int, affine: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normed x, in the dtype of x."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        out = wide * torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + 1e-6)
+        return (out if self.weight is None else out * self.weight).to(x.dtype)
+
+
+def make_norm(config: SiTConfig, width: int, *, affine: bool) -> nn.Module:
+    """Return the norm of the config over an axis of ``width``."""
+    if config.norm == "rms":
+        return RMSNorm(width, affine)
+    return nn.LayerNorm(width, eps=1e-6, elementwise_affine=affine)
+
+
+def attend(q_NKTE: Tensor, k_NKSE: Tensor, v_NKSE: Tensor, kind: str) -> Tensor:
+    r"""Return :math:`\mathrm{softmax}(qk^⊤/\sqrt E)\,v`, (N, T, D) with the heads one after the other.
+
+    The fused kernels lack forward-mode derivatives; ``"math"`` writes the formula out, for them.
+    """
+    if kind == "fused":
+        out_NKTE = F.scaled_dot_product_attention(q_NKTE, k_NKSE, v_NKSE)
+    else:
+        scores = q_NKTE @ k_NKSE.transpose(-2, -1) / math.sqrt(q_NKTE.shape[-1])
+        out_NKTE = scores.softmax(dim=-1).to(v_NKSE.dtype) @ v_NKSE
+    return out_NKTE.transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
     """Multi-head self-attention over all tokens, with biases.
 
     Args:
-        width: :math:`D`.
-        num_heads: :math:`K`, a divisor of D.
+        config: gives the width, the heads, QK-norm and how attention is computed.
     """
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(self, config: SiTConfig) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        width = config.hidden_size
+        self.num_heads, self.kind = config.num_heads, config.attention
         self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm, self.k_norm = _head_norms(config)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x_NTD: Tensor) -> Tensor:
-        """Return the attended tokens (N, T, D)."""
+    def forward(self, x_NTD: Tensor, angles_TF: Tensor | None = None) -> Tensor:
+        """Return the attended tokens (N, T, D); with angles, queries and keys are turned by them."""
         n, t, d = x_NTD.shape
         q_NKTE, k_NKTE, v_NKTE = (
             self.qkv(x_NTD).view(n, t, 3, self.num_heads, d // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
         )
-        out_NKTE = F.scaled_dot_product_attention(q_NKTE, k_NKTE, v_NKTE)
-        out: Tensor = self.proj(out_NKTE.transpose(1, 2).reshape(n, t, d))
+        q_NKTE, k_NKTE = self.q_norm(q_NKTE).to(v_NKTE.dtype), self.k_norm(k_NKTE).to(v_NKTE.dtype)
+        if angles_TF is not None:
+            q_NKTE, k_NKTE = rotate(q_NKTE, angles_TF), rotate(k_NKTE, angles_TF)
+        out: Tensor = self.proj(attend(q_NKTE, k_NKTE, v_NKTE, self.kind))
         return out
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of all tokens to the tokens of the condition, with biases.
+
+    Args:
+        config: gives the width, the heads, QK-norm and how attention is computed.
+    """
+
+    def __init__(self, config: SiTConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.num_heads, self.kind = config.num_heads, config.attention
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.q_norm, self.k_norm = _head_norms(config)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x_NTD: Tensor, c_NSD: Tensor) -> Tensor:
+        """Return what the tokens (N, T, D) read from the tokens c (N, S, D) of the condition."""
+        n, s, d = c_NSD.shape
+        q_NKTE = self.q(x_NTD).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        kv = self.kv(c_NSD.to(x_NTD.dtype)).view(n, s, 2, self.num_heads, d // self.num_heads)
+        k_NKSE, v_NKSE = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        q_NKTE, k_NKSE = self.q_norm(q_NKTE).to(v_NKSE.dtype), self.k_norm(k_NKSE).to(v_NKSE.dtype)
+        out: Tensor = self.proj(attend(q_NKTE, k_NKSE, v_NKSE, self.kind))
+        return out
+
+
+def _head_norms(config: SiTConfig) -> tuple[nn.Module, nn.Module]:
+    if not config.qk_norm:
+        return nn.Identity(), nn.Identity()
+    return make_norm(config, config.head_size, affine=True), make_norm(config, config.head_size, affine=True)
 
 
 class MLP(nn.Module):
@@ -81,53 +175,54 @@ class MLP(nn.Module):
         return out
 
 
+class SwiGLU(nn.Module):
+    r"""Gated MLP on each token: :math:`W_3(\mathrm{SiLU}(W_1 x) ⊙ W_2 x)`, with biases.
+
+    Args:
+        width: :math:`D`.
+        hidden: width of each half of ``w12``, which holds :math:`W_1` and then :math:`W_2`.
+
+    References: Shazeer (2020), arXiv:2002.05202, equation 6.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.w12 = nn.Linear(width, 2 * hidden)
+        self.w3 = nn.Linear(hidden, width)
+
+    def forward(self, x_NTD: Tensor) -> Tensor:
+        """Return the mapped tokens (N, T, D)."""
+        gate, value = self.w12(x_NTD).chunk(2, dim=-1)
+        out: Tensor = self.w3(F.silu(gate) * value)
+        return out
+
+
 def modulate(x_NTD: Tensor, shift_ND: Tensor, scale_ND: Tensor) -> Tensor:
     """Return ``(1 + scale) x + shift`` in the dtype of x; the modulation itself may be float32."""
     return torch.addcmul(shift_ND.unsqueeze(1), x_NTD, 1 + scale_ND.unsqueeze(1)).to(x_NTD.dtype)
 
 
-class Block(nn.Module):
-    """Transformer block: attention and MLP, each with shift, scale and gate from the condition.
-
-    Args:
-        width: :math:`D`.
-        num_heads: :math:`K`.
-        mlp_hidden: width of the MLP's hidden layer.
-    """
-
-    def __init__(self, width: int, num_heads: int, mlp_hidden: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.attn = Attention(width, num_heads)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.mlp = MLP(width, mlp_hidden)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Float32Linear(width, 6 * width))
-
-    def forward(self, x_NTD: Tensor, c_ND: Tensor) -> Tensor:
-        """Return the tokens (N, T, D) after the block, given the condition c (N, D) in float32."""
-        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = self.adaLN_modulation(c_ND).chunk(6, dim=1)
-        branch = self.attn(modulate(self.norm1(x_NTD), shift_msa, scale_msa))
-        x_NTD = torch.addcmul(x_NTD, gate_msa.unsqueeze(1).to(x_NTD.dtype), branch.to(x_NTD.dtype))
-        branch = self.mlp(modulate(self.norm2(x_NTD), shift_mlp, scale_mlp))
-        return torch.addcmul(x_NTD, gate_mlp.unsqueeze(1).to(x_NTD.dtype), branch.to(x_NTD.dtype))
-
-
 class FinalLayer(nn.Module):
-    """Modulated layer norm and the linear map of each token to its patch.
+    """Norm, modulated with adaLN, and the linear map of each token to its patch, in float32 or better.
 
     Args:
-        width: :math:`D`.
-        outputs: P = p² times the output channels.
+        config: gives the width, the conditioning and the output channels.
     """
 
-    def __init__(self, width: int, outputs: int) -> None:
+    def __init__(self, config: SiTConfig) -> None:
         super().__init__()
-        self.norm_final = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.linear = nn.Linear(width, outputs)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Float32Linear(width, 2 * width))
+        width = config.hidden_size
+        self.norm_final = make_norm(config, width, affine=not config.modulated)
+        self.linear = Float32Linear(width, config.patch_size ** len(config.size) * config.out_channels)
+        self.adaLN_modulation = (
+            nn.Sequential(nn.SiLU(), Float32Linear(config.condition_size, 2 * width)) if config.modulated else None
+        )
 
     def forward(self, x_NTD: Tensor, c_ND: Tensor) -> Tensor:
         """Return the patches (N, T, P), given the condition c (N, D) in float32."""
-        shift_ND, scale_ND = self.adaLN_modulation(c_ND).chunk(2, dim=1)
-        out: Tensor = self.linear(modulate(self.norm_final(x_NTD), shift_ND, scale_ND))
+        x_NTD = self.norm_final(x_NTD)
+        if self.adaLN_modulation is not None:
+            shift_ND, scale_ND = self.adaLN_modulation(c_ND).chunk(2, dim=1)
+            x_NTD = modulate(x_NTD, shift_ND, scale_ND)
+        out: Tensor = self.linear(x_NTD)
         return out

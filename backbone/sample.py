@@ -72,7 +72,7 @@ def sample(
             )
         )
     field = bind(model, labels, guidance)
-    shape = (len(labels), config.in_channels, config.input_size, config.input_size)
+    shape = (len(labels), config.in_channels, *config.size)
     # The schedule knows how large the noise is where sampling starts; it is not 1 for every schedule.
     noise = schedule.prior(shape, rng).to(device, torch.float32)
     prediction = Velocity if prediction is None else prediction

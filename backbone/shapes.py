@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from backbone.config import SIZES, SiTConfig
+from backbone.config import SiTConfig
 from backbone.layouts import CheckpointError, some
+from backbone.sizes import SIZES
 from solvers.errors import explain
 
 __all__ = ["Shapes", "check_shapes", "infer_config"]

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that torch users expect
 
-from backbone.config import TrainConfig
 from backbone.ema import EMA
 from backbone.inputs import check_image, check_labels
 from backbone.model import SiT
+from backbone.train_config import TrainConfig
 from solvers.errors import explain
 
 __all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "train", "velocity_loss"]
@@ -100,7 +100,7 @@ def velocity_loss(
     """
     at = schedule(time)
     alpha_t, sigma_t, d_alpha_t, d_sigma_t = (
-        coefficient.view(-1, 1, 1, 1) for coefficient in (at.alpha, at.sigma, at.d_alpha, at.d_sigma)
+        coefficient.view(-1, *[1] * (x_data.ndim - 1)) for coefficient in (at.alpha, at.sigma, at.d_alpha, at.d_sigma)
     )
     prediction = model(alpha_t * x_data + sigma_t * noise, time, y, drop_labels=drop_labels)
     return F.mse_loss(prediction.float(), d_alpha_t * x_data + d_sigma_t * noise)
@@ -180,17 +180,17 @@ def train(
 
 def _check_data(model: SiT, images: Tensor, labels: Tensor) -> None:
     shape = model.config
-    check_image(images, shape.in_channels, shape.input_size)
+    check_image(images, shape.in_channels, shape.size)
     check_labels(labels, images.shape[0], shape.num_classes, values=True)
     if not len(images):
         raise ValueError(explain("at least one image", "none", "load the data first"))
     # Labels counted from 1 would otherwise train their last class as the null class, unnoticed.
-    if bool((labels == shape.null_class).any()):
+    if shape.num_classes and bool((labels == shape.null_class).any()):
         raise ValueError(
             explain(
                 f"training labels within 0 … {shape.num_classes - 1}",
                 f"the null class {shape.null_class} among them",
-                "count labels from 0; to train without labels build the model with class_dropout=1.0",
+                "count labels from 0; to train without labels build the model with num_classes=0",
             )
         )
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from backbone.checkpoints import save_checkpoint
-from backbone.config import SiTConfig, TrainConfig
+from backbone.config import SiTConfig
 from backbone.data.digits import Digits, DigitsClassifier, fit_classifier, load_digits
 from backbone.evaluate import conditional_accuracy, frechet_distance
 from backbone.model import SiT
 from backbone.sample import sample
 from backbone.train import TrainResult, train
+from backbone.train_config import TrainConfig
 from interpolants import Linear, Schedule
 from interpolants import diffusion as w
 from interpolants.plots import COLOURS, style

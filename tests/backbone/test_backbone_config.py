@@ -7,7 +7,7 @@ import re
 import pytest
 
 from backbone import SiTConfig, TrainConfig, sit
-from backbone.config import SIZES, named_config
+from backbone.sizes import SIZES, named_config
 
 
 def test_a_config_survives_json():
@@ -33,7 +33,7 @@ def test_an_unknown_key_is_refused_with_the_closest_field():
         ({"depth": 0}, r"depth to be an integer ≥ 1; received 0"),
         ({"depth": True}, r"depth to be an integer ≥ 1; received True"),
         ({"patch_size": 2.0}, r"patch_size to be an integer ≥ 1; received 2\.0"),
-        ({"num_classes": 0}, r"num_classes to be an integer ≥ 1; received 0"),
+        ({"num_classes": -1}, r"num_classes to be an integer ≥ 0; received -1"),
         ({"mlp_ratio": 0.0}, r"mlp_ratio > 0; received 0\.0"),
         ({"mlp_ratio": float("nan")}, r"mlp_ratio > 0; received nan"),
         ({"learn_sigma": 1}, r"learn_sigma True or False; received 1"),

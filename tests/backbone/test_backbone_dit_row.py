@@ -1,12 +1,18 @@
 """DiT from end to end: a network that learned its variances, trained on the hybrid loss and sampled over 1000 rates."""
 
+import dataclasses
+import re
+
+import pytest
 import torch
 from backbone_support import TINY, perturb
 from diffusers import DDPMScheduler
 
-from backbone import SiT
-from interpolants import DiscreteDiffusion, ReverseChain, training_losses
+from backbone import SiT, bind, dit
+from backbone.sizes import DIT_SIZES, SIZES
+from interpolants import DiscreteDiffusion, Noise, ReverseChain, denoising, training_losses
 from interpolants.schedules import DDPMLinear
+from solvers import DDIM, solve
 
 WHOLE = DiscreteDiffusion(DDPMLinear())
 LABELS = torch.tensor([0, 3])
@@ -80,3 +86,49 @@ def test_training_lowers_both_parts():
         optimiser.step()
     assert losses[-1][0] < 0.8 * losses[0][0]
     assert losses[-1][1] < losses[0][1]
+
+
+def test_the_published_sizes_of_dit():
+    """dit builds the twelve sizes of SiT, with learned variances and 1000 timesteps embedded unscaled."""
+    assert [name.replace("DiT", "SiT") for name in DIT_SIZES] == list(SIZES)
+    for name, config in DIT_SIZES.items():
+        assert dataclasses.replace(config, timesteps=None) == SIZES[name.replace("DiT", "SiT")]
+        assert (config.timesteps, config.time_scale, config.learn_sigma) == (1000, 1.0, True)
+    with torch.device("meta"):
+        assert sum(p.numel() for p in dit("DiT-XL/2").parameters()) == 675_129_632  # as counted for SiT-XL/2
+
+
+def test_a_dit_takes_the_index_of_a_timestep():
+    """Integers and floats of a value give one output; a network of continuous time refuses integers."""
+    torch.manual_seed(0)
+    model = perturb(SiT(dataclasses.replace(TINY, timesteps=1000))).eval()
+    index = torch.tensor([999, 0])
+    wanted = model(noise(), index.float(), LABELS)
+    assert torch.equal(model(noise(), index, LABELS), wanted)
+    assert torch.equal(model(noise(), index.int(), LABELS), wanted)
+    assert torch.equal(bind(model, LABELS)(index, noise()), wanted)
+    assert not torch.equal(model(noise(), index - 3, LABELS)[1:], wanted[1:])
+    with pytest.raises(ValueError, match=re.escape("float32 or float64; received torch.int64")):
+        SiT(TINY)(noise(), index, LABELS)
+
+
+def test_a_dit_goes_through_discrete_and_continuous_time():
+    """Its DDIM chain over 10 timesteps is the DDIM solver on its model of time; learned variances need no wrapping."""
+    torch.manual_seed(0)
+    shape = {name: value for name, value in TINY.to_dict().items() if name != "timesteps"}
+    model = perturb(dit("DiT-S/8", **shape)).eval()
+    short = WHOLE.respaced("ddim10")
+
+    def both(timesteps, x):
+        return model.both_halves(x, timesteps, LABELS[: len(x)])
+
+    with torch.no_grad():
+        chain = ReverseChain(short, both, eta=0.0).sample(noise()).x
+        problem = denoising(short.schedule, short.model_of_time(bind(model, LABELS)), Noise)
+        solved = solve(problem, noise(), short.times, DDIM()).x
+        learned = ReverseChain(short, both, variance="learned").sample(noise(), rng())
+        small = ReverseChain(short, both, variance="small").sample(noise(), rng())
+    assert float((chain - solved).abs().max()) < 1e-4 * float(chain.abs().max())
+    assert learned.nfe == 10
+    assert torch.isfinite(learned.x).all()
+    assert not torch.equal(learned.x, small.x)

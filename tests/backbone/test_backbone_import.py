@@ -15,7 +15,7 @@ def _run(code):
 def test_import_needs_no_torch():
     """`import backbone`, its configs and its named sizes work where torch cannot be imported."""
     code = (
-        "import sys; sys.modules['torch'] = None; import backbone; from backbone.config import named_config; "
+        "import sys; sys.modules['torch'] = None; import backbone; from backbone.sizes import named_config; "
         "print(backbone.SiTConfig().depth, backbone.TrainConfig().batch_size, named_config('SiT-S/8').depth)"
     )
     assert _run(code).stdout.split() == ["28", "256", "12"]

@@ -11,7 +11,7 @@ from published_files import CONFIG, LAYOUTS, output, prefixed, projected, same, 
 
 from backbone import SiT, load_checkpoint, save_checkpoint
 from backbone.checkpoints import CheckpointError
-from backbone.config import named_config
+from backbone.sizes import named_config
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])

@@ -8,8 +8,8 @@ import torch
 from backbone_support import TINY, perturb
 
 from backbone import SiT, SiTConfig, sit
-from backbone.config import SIZES
 from backbone.model import unpatchify
+from backbone.sizes import SIZES
 
 FACTS = Path(__file__).parents[1] / "facts"
 COUNTS = json.loads((FACTS / "sit_parameter_counts.json").read_text())
