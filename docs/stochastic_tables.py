@@ -66,7 +66,7 @@ METHODS = (
 SCHEDULES = (Linear(), GVP(), VP())
 VARIANCES = np.array([0.05, 0.3, 2.0])
 COUNTS = (40, 80, 160, 320, 640)
-FINE = (160, 320, 640, 1280)
+FINE = (160, 320, 640)
 START, STOP = 0.9, 0.2
 
 
