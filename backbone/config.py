@@ -156,7 +156,7 @@ class SiTConfig:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Sizes of the input's axes after the channels: (H, W), (L,) or ()."""
+        """The lengths of the axes after the channels, (H, W), (L,) or ()."""
         return self.input_size if isinstance(self.input_size, tuple) else (self.input_size, self.input_size)
 
     @property
