@@ -13,7 +13,7 @@ term becomes :math:`-(W/\alpha)\hat\varepsilon`, regular at t = 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sympy import Expr, Integer, sqrt
@@ -116,7 +116,7 @@ def _sde(schedule: Schedule, model: Model, w: DiffusionCoefficient, prediction: 
     combination = drift_combination(schedule, prediction, sign * variance.expression, label)
     noise = schedule.coefficient(sqrt(variance.expression), f"the noise of {label}")
     poles = _poles(combination, prediction, noise)
-    relatives = partial(_relative, schedule, model, prediction, w)
+    relatives: Any = cache(partial(_relative, schedule, model, prediction, w))
     return SDE(_combine(combination, model), noise, poles, schedule.domain, relatives)
 
 
@@ -124,11 +124,32 @@ def _relative(
     schedule: Schedule, model: Model, prediction: Prediction, w: DiffusionCoefficient, kind: type[Problem]
 ) -> Problem:
     """Return the problem of another kind that the model of an SDE poses: with the same marginals."""
-    if kind is ODE:
+    if kind not in (ODE, Denoising):
+        raise TypeError(explain("ODE or Denoising", getattr(kind, "__name__", repr(kind)), "the SDE itself is at hand"))
+    return pose(kind, schedule, model, prediction, w)
+
+
+def pose(
+    kind: type[Problem],
+    schedule: Schedule,
+    model: Model,
+    prediction: Prediction,
+    w: DiffusionCoefficient,
+    *,
+    rising: bool = False,
+) -> Problem:
+    """Return the problem of a kind, such as ``method.solves``; the forward SDE, not the reverse one, where ``rising``.
+
+    Raises:
+        TypeError: another kind.
+    """
+    if issubclass(ODE, kind):
         return probability_flow(schedule, model, prediction)
-    if kind is Denoising:
+    if issubclass(SDE, kind):
+        return (forward_sde if rising else reverse_sde)(schedule, model, w, prediction)
+    if issubclass(Denoising, kind):
         return denoising(schedule, model, prediction, w)
-    raise TypeError(explain("ODE or Denoising", getattr(kind, "__name__", repr(kind)), "the SDE itself is at hand"))
+    raise TypeError(explain("a method for ODEs, SDEs or denoising problems", kind.__name__, "use one of solvers"))
 
 
 def drift_combination(schedule: Schedule, prediction: Prediction, w: Expr, label: str) -> Combination:

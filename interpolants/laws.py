@@ -24,12 +24,12 @@ from interpolants.coefficient import Array
 from interpolants.combination import expect_model
 from interpolants.diffusion import DiffusionCoefficient, Zero, expect_diffusion
 from interpolants.divergence import gap
-from interpolants.dynamics import Model, denoising, forward_sde, probability_flow, reverse_sde
+from interpolants.dynamics import Model, pose
 from interpolants.path import Path
 from interpolants.prediction import Prediction, Velocity, expect_prediction
 from interpolants.response import Response, respond
 from interpolants.transport import expect_gaussian
-from solvers import ODE, SDE, Denoising
+from solvers import ODE
 from solvers.check import expect_method
 from solvers.errors import explain
 from solvers.grid import check_grid
@@ -246,16 +246,10 @@ def _problem(
 ) -> Problem:
     """Return the problem that the method solves, from noise to data or, where times rise, from data to noise."""
     schedule, kind = path.schedule, expect_method(method).solves
-    if issubclass(ODE, kind):
-        if expect_diffusion(w).expression(schedule) != 0:
-            remedy = "leave w out, or choose a stochastic method"
-            raise ValueError(explain(f"w = 0 for {type(method).__name__}, a method for ODEs", f"w = {w}", remedy))
-        return probability_flow(schedule, model, prediction)
-    if issubclass(SDE, kind):
-        return (forward_sde if rising else reverse_sde)(schedule, model, w, prediction)
-    if issubclass(Denoising, kind):
-        return denoising(schedule, model, prediction, w)
-    raise TypeError(explain("a method for ODEs, SDEs or denoising problems", kind.__name__, "use one of solvers"))
+    if issubclass(ODE, kind) and expect_diffusion(w).expression(schedule) != 0:
+        remedy = "leave w out, or choose a stochastic method"
+        raise ValueError(explain(f"w = 0 for {type(method).__name__}, a method for ODEs", f"w = {w}", remedy))
+    return pose(kind, schedule, model, prediction, w, rising=rising)
 
 
 def _coordinates(path: Path, prediction: Prediction) -> Callable[[float, Array, Floats], Array]:

@@ -10,7 +10,7 @@ from typing import Any
 from solvers.denoising import Denoising
 from solvers.errors import PoleError, explain
 from solvers.grid import host_times
-from solvers.method import Method, check_fits, evaluation_times
+from solvers.method import Method, at_node, check_fits, evaluation_times
 from solvers.noise.source import interval_of
 from solvers.problem import Pole, Problem
 
@@ -156,7 +156,7 @@ def _check_noise(problem: Problem, times: Sequence[float], method: Method, poles
     """Refuse a pole where the method asks for the diffusion alone; one that is the drift's does no harm there."""
     for index, (t0, t1) in enumerate(pairwise(times)):
         for node in getattr(method, "noise_nodes", ()):
-            time = t0 + node * (t1 - t0) if 0.0 < node < 1.0 else t1 if node else t0
+            time = at_node(node, t0, t1)
             if time in poles and not _is_finite(problem.diffusion, time):  # type: ignore[attr-defined]
                 raise PoleError(_describe(poles[time], times, index, method))
 

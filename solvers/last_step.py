@@ -23,7 +23,7 @@ from solvers.arrays import Array
 from solvers.check import check_start
 from solvers.denoising import Denoising
 from solvers.errors import explain
-from solvers.method import Holding, Method, Planned, check_fits, evaluation_times, on_grid
+from solvers.method import Holding, Method, Planned, check_fits, on_grid, visited
 from solvers.noise import Increment
 from solvers.problem import SDE
 
@@ -154,13 +154,7 @@ class LastStep(Planned, Holding):
 
     def visits(self, problem: Any, ts: list[float]) -> list[list[float]]:
         """Return the times at which each step evaluates."""
-        found: list[list[float]] = [[] for _ in ts[1:]]
-        first = 0
-        for posed, times, method in self.parts(problem, ts):
-            for k, time in evaluation_times(method, times, posed):
-                found[first + k].append(time)
-            first += len(times) - 1
-        return found
+        return [times for posed, part, method in self.parts(problem, ts) for times in visited(method, part, posed)]
 
 
 def _posed(problem: Any, last: Any) -> Any:

@@ -147,6 +147,11 @@ def visited(method: Method, times: Sequence[float], problem: Any) -> list[list[f
     return found
 
 
+def at_node(node: float, t0: float, t1: float) -> float:
+    """Return the time at a fraction of a step: its ends exactly, and between them with the rounding of the methods."""
+    return t0 if node == 0.0 else t1 if node == 1.0 else t0 + node * (t1 - t0)
+
+
 def evaluation_times(method: Method, times: Sequence[float], problem: Any) -> Iterator[tuple[int, float]]:
     """Yield (index of the step, time) for each evaluation of a solve, with the rounding of the methods themselves."""
     visits = getattr(method, "visits", None)
@@ -157,4 +162,4 @@ def evaluation_times(method: Method, times: Sequence[float], problem: Any) -> It
     for k in range(len(times) - 1):
         t0, t1 = times[k], times[k + 1]
         for node in method.nodes:
-            yield k, t0 if node == 0.0 else t1 if node == 1.0 else t0 + node * (t1 - t0)
+            yield k, at_node(node, t0, t1)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from solvers.arrays import Array
 from solvers.errors import expect_order
-from solvers.method import Method, Planned
+from solvers.method import Method, Planned, at_node
 from solvers.multistep.lagrange import difference_weights
 from solvers.problem import ODE
 from solvers.runge_kutta import RK4, Euler, Midpoint
@@ -81,5 +81,5 @@ class AdamsBashforth(Planned):
         found = []
         for k, (t0, t1) in enumerate(pairwise(ts)):
             nodes = self.starter.nodes if k < self.order - 1 else self.nodes
-            found.append([t0 if node == 0.0 else t1 if node == 1.0 else t0 + node * (t1 - t0) for node in nodes])
+            found.append([at_node(node, t0, t1) for node in nodes])
         return found

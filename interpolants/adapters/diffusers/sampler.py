@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from interpolants.diffusion import Zero
-from interpolants.dynamics import denoising, probability_flow, reverse_sde
+from interpolants.dynamics import pose
 from interpolants.prediction import Prediction
 from interpolants.rate import DiffusionCoefficient, expect_diffusion
 from interpolants.schedule import Schedule
-from solvers import ODE, SDE
+from solvers import SDE
 from solvers.errors import explain
 from solvers.method import Method
 from solvers.problem import Field, Problem
@@ -42,10 +42,5 @@ class Sampler:
 
     def problem(self, model: Field) -> Problem:
         """Return the problem that the method solves for a network."""
-        schedule, prediction = self.schedule, self.prediction
         w = Zero() if self.w is None else self.w
-        if self.method.solves is ODE:
-            return probability_flow(schedule, model, prediction)
-        if self.method.solves is SDE:
-            return reverse_sde(schedule, model, w, prediction)
-        return denoising(schedule, model, prediction, w)
+        return pose(self.method.solves, self.schedule, model, self.prediction, w)
