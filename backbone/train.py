@@ -1,39 +1,33 @@
 r"""Training of a SiT network on one device: one loop, to be read from top to bottom.
 
-Of a data point :math:`x` and noise :math:`ε` at time :math:`t`, with :math:`x_t = α_t x + σ_t ε`, the network learns
-
-.. math:: \min_θ \; E\,|v_θ(x_t, t, y) - (\dot α_t x + \dot σ_t ε)|^2, \qquad t \sim U(0, 1), \; ε \sim N(0, I).
-
-References: Ma et al., SiT (2024), arXiv:2401.08740, equations 5 and 8.
+A loss of :mod:`backbone.losses` says what is learned; an :class:`interpolants.Objective` becomes one. Samples are
+numbered 0, 1, 2, … over all steps, and the number says which record a sample is and all its random numbers.
 """
 
 from __future__ import annotations
 
 import math
 import time as clock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name that torch users expect
 
+from backbone.data.order import Order
+from backbone.draws import Draws
 from backbone.ema import EMA
 from backbone.inputs import check_image, check_labels
+from backbone.losses import Loss, as_loss
 from backbone.model import SiT
 from backbone.train_config import TrainConfig
 from solvers.errors import explain
 
-__all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "train", "velocity_loss"]
+if TYPE_CHECKING:
+    from interpolants import Objective
 
-
-class Schedule(Protocol):
-    """What training needs of a schedule: ``schedule(time)`` with ``alpha``, ``sigma``, ``d_alpha`` and ``d_sigma``."""
-
-    def __call__(self, time: Tensor, /) -> Any:
-        """Return the coefficients at times (N,), each of shape (N,)."""
-        ...
+__all__ = ["NonFiniteLossError", "TrainConfig", "TrainResult", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,61 +76,28 @@ class NonFiniteLossError(ValueError):
         self.state = state
 
 
-def velocity_loss(
-    model: SiT, schedule: Schedule, x_data: Tensor, y: Tensor, time: Tensor, noise: Tensor, drop_labels: Tensor
-) -> Tensor:
-    r"""Mean squared error of the velocity, averaged over the batch, channels and pixels; a scalar.
-
-    .. math:: \frac{1}{NCHW} \sum |v_θ(α_t x + σ_t ε, t, y) - (\dot α_t x + \dot σ_t ε)|^2
-
-    Args:
-        model: :math:`v_θ`.
-        schedule: gives the coefficients of a time.
-        x_data: :math:`x`, (N, C, H, W).
-        y: labels (N,).
-        time: :math:`t`, (N,), float32.
-        noise: :math:`ε`, (N, C, H, W).
-        drop_labels: boolean (N,), labels to replace by the null class.
-    """
-    at = schedule(time)
-    alpha_t, sigma_t, d_alpha_t, d_sigma_t = (
-        coefficient.view(-1, *[1] * (x_data.ndim - 1)) for coefficient in (at.alpha, at.sigma, at.d_alpha, at.d_sigma)
-    )
-    prediction = model(alpha_t * x_data + sigma_t * noise, time, y, drop_labels=drop_labels)
-    return F.mse_loss(prediction.float(), d_alpha_t * x_data + d_sigma_t * noise)
-
-
-def batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield indices (batch_size,) for ever: permutations of ``range(count)`` that follow one another."""
-    pool = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(pool) < batch_size:
-            pool = torch.cat([pool, torch.randperm(count, generator=generator)])
-        yield pool[:batch_size]
-        pool = pool[batch_size:]
-
-
 def train(
     model: SiT,
     images: Tensor,
     labels: Tensor,
     config: TrainConfig,
     *,
-    schedule: Schedule,
+    objective: Objective | Loss,
     progress: bool = False,
     on_step: Callable[[int, float], None] | None = None,
 ) -> TrainResult:
     """Train a network in place, on the device of its weights.
 
-    All randomness comes from ``config.seed`` and is drawn on the host: the same seed gives the same losses, bit for bit
-    on the CPU with the same number of threads.
+    All randomness is a function of ``config.seed`` and of the sample's number: the same seed gives the same losses, bit
+    for bit on the CPU with the same number of threads.
 
     Args:
         model: the network; its mode is restored at the end.
         images: data (N, C, H, W), float32, on any device.
         labels: (N,), int64, 0 … num_classes - 1.
         config: how to train.
-        schedule: such as ``interpolants.Linear()``.
+        objective: an :class:`interpolants.Objective`, such as ``Objective(Linear())`` for the velocity, or a loss of
+            :mod:`backbone.losses`.
         progress: show a progress bar on stderr.
         on_step: called as ``on_step(step, loss)`` once for every step, in order, when the loss has been read.
 
@@ -145,7 +106,7 @@ def train(
         NonFiniteLossError: a loss is NaN or infinite; the error names the step and carries the weights.
     """
     _check_data(model, images, labels)
-    generator = torch.Generator().manual_seed(config.seed)
+    loss_of, device = as_loss(objective), next(model.parameters()).device
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.learning_rate,
@@ -158,9 +119,13 @@ def train(
     was_training = model.training
     model.train()
     start = clock.perf_counter()
-    index = batches(len(images), config.batch_size, generator)
+    order = Order(len(images), config.seed)
     for step in _bar(config.steps, progress):
-        loss = velocity_loss(model, schedule, *_draw(model, images, labels, next(index), generator))
+        ids = torch.arange(step * config.batch_size, (step + 1) * config.batch_size)
+        records, draws = order(ids), Draws(config.seed, ids, device)
+        x_data = images[records.to(images.device)].to(device, torch.float32)
+        y = labels[records.to(labels.device)].to(device) if model.config.num_classes else None
+        loss = loss_of(model, x_data, y, draws).mean()
         pending.append(loss.detach())
         if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
             _read(pending, losses, lambda: _state(model, ema, optimizer), on_step)
@@ -193,19 +158,6 @@ def _check_data(model: SiT, images: Tensor, labels: Tensor) -> None:
                 "count labels from 0; to train without labels build the model with num_classes=0",
             )
         )
-
-
-def _draw(
-    model: SiT, images: Tensor, labels: Tensor, batch: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the images, labels, times, noise and dropped labels of a step, on the device of the model."""
-    device = next(model.parameters()).device
-    x_data = images[batch.to(images.device)].to(device, torch.float32)
-    y = labels[batch.to(labels.device)].to(device)
-    time = torch.rand(len(batch), generator=generator)
-    noise = torch.randn(x_data.shape, generator=generator)
-    drop = torch.rand(len(batch), generator=generator) < model.config.class_dropout
-    return x_data, y, time.to(device), noise.to(device), drop.to(device)
 
 
 def _read(

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from backbone.checks import check_choice
 from solvers.errors import explain
 
 __all__ = ["TrainConfig"]
@@ -27,7 +28,6 @@ class TrainConfig:
         clip_norm: largest norm of the gradient; None does not clip.
         ema_decay: of the averaged weights; None keeps no average.
         ema_warmup: let the decay grow as (1 + n)/(10 + n), for short runs.
-        prediction: what the network predicts; ``"velocity"``.
         seed: of the batches, times, noise and dropped labels.
         log_every: steps between readings of the loss; each reading waits for the device, and only a reading notices a
             loss that is not finite.
@@ -48,7 +48,6 @@ class TrainConfig:
     clip_norm: float | None = None
     ema_decay: float | None = 0.9999
     ema_warmup: bool = False
-    prediction: str = "velocity"
     seed: int = 0
     log_every: int = 1
 
@@ -70,14 +69,7 @@ class TrainConfig:
             raise ValueError(explain("two betas in [0, 1)", str(self.betas), "the paper uses (0.9, 0.999)"))
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(explain("ema_decay in [0, 1) or None", str(self.ema_decay), "the paper uses 0.9999"))
-        for name, value, choices in (
-            ("decay", self.decay, ("constant", "cosine")),
-            ("prediction", self.prediction, ("velocity",)),
-        ):
-            if value not in choices:
-                raise ValueError(
-                    explain(f"{name} to be one of {', '.join(choices)}", repr(value), f"{name}={choices[0]!r}")
-                )
+        check_choice("decay", self.decay, ("constant", "cosine"))
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, the first step being 0."""

@@ -172,12 +172,14 @@ class Objective:
         weighting = self.weighting
         return squares if weighting.expression == 1 else weighting(time) * squares
 
-    def loss(self, output: Array, target: Array, time: Any) -> Array:
-        """Return the mean of :meth:`integrand` over the batch, each divided by its density where that is due."""
+    def losses(self, output: Array, target: Array, time: Any) -> Array:
+        """Return :meth:`integrand`, each divided by its density where that is due; shape (B,)."""
         losses, averaged = self.integrand(output, target, time), self.averaged
-        if averaged is not None:
-            losses = losses * averaged.pdf(time) / self.law.pdf(time)
-        return losses.mean()
+        return losses if averaged is None else losses * averaged.pdf(time) / self.law.pdf(time)
+
+    def loss(self, output: Array, target: Array, time: Any) -> Array:
+        """Return the mean of :meth:`losses` over the batch."""
+        return self.losses(output, target, time).mean()
 
     def __call__(self, model: Callable[[Any, Any], Any], x_data: Array, rng: Any) -> Array:
         """Return the loss of ``model(time, x)`` on a batch of data."""

@@ -19,7 +19,7 @@ from backbone.model import SiT
 from backbone.sample import sample
 from backbone.train import TrainResult, train
 from backbone.train_config import TrainConfig
-from interpolants import Linear, Schedule
+from interpolants import Linear, Objective, Schedule
 from interpolants import diffusion as w
 from interpolants.plots import COLOURS, style
 from solvers import uniform
@@ -58,7 +58,7 @@ def run(out: Path, *, seed: int, steps: int, samples: int) -> dict[str, Any]:
     judge = fit_classifier(data.held_out_images, data.held_out_labels)
     torch.manual_seed(seed)
     recipe = training(steps, seed)
-    result = train(SiT(MODEL), data.images, data.labels, recipe, schedule=schedule, progress=True)
+    result = train(SiT(MODEL), data.images, data.labels, recipe, objective=Objective(schedule), progress=True)
     model = result.averaged.eval()
     extra = {"schedule": schedule.to_dict(), "prediction": "Velocity", "training": recipe.to_dict()}
     save_checkpoint(out / "digits.safetensors", model, extra=extra)

@@ -103,7 +103,10 @@ class Law:
         """
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise ValueError(explain("n >= 1 times", repr(n), "pass the batch size"))
-        uniform = self.draw(n, rng)
+        return self.at(self.draw(n, rng), dtype)
+
+    def at(self, uniform: Array, dtype: Any = None) -> Array:
+        """Return the times that numbers uniform in (0, 1) become, of their shape; see :meth:`sample`."""
         module: Any = namespace(uniform)
         if dtype is None:
             dtype = module.float32 if module.__name__ == "torch" else uniform.dtype

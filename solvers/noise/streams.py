@@ -25,7 +25,7 @@ from solvers.errors import explain
 from solvers.noise.philox import WORD, Philox
 
 # The last word of a counter tells uses of one seed apart, so that their numbers have nothing in common.
-SAMPLE, PATH = 0, 1
+SAMPLE, PATH, TRAINING = 0, 1, 2
 # Bits of the number of a draw.
 WIDTH = 32
 
@@ -45,7 +45,7 @@ def streams(seed: int, use: int, first: int, ids: Any, x: Array) -> Streams:
 
     Args:
         seed: 0 to 2**64 − 1.
-        use: ``SAMPLE`` or ``PATH``.
+        use: ``SAMPLE``, ``PATH`` or ``TRAINING``.
         first: the id of the first row, from which the others count up.
         ids: one id for each row instead, or None.
         x: the state.
@@ -55,7 +55,7 @@ def streams(seed: int, use: int, first: int, ids: Any, x: Array) -> Streams:
     """
     rows = row_ids(first, ids, x)
     if is_numpy(x) or is_torch(x):
-        return _Counted(seed, use, rows, x)
+        return Counted(seed, use, rows, x)
     return _Folded(seed, use, rows, x)
 
 
@@ -104,7 +104,7 @@ def _whole(name: str, value: object, end: int) -> int:
     return number
 
 
-class _Counted:
+class Counted:
     """Streams in numpy and torch. The counter is (place in the row, id of the row, number of the draw, use)."""
 
     def __init__(self, seed: int, use: int, rows: NDArray[np.int64], x: Array) -> None:
@@ -137,6 +137,11 @@ class _Counted:
         both = [part.reshape(self.rows, half) for part in self._normals(self._constant(number), half)]
         return concat(both, axis=1)[:, : self.entries].reshape(self.shape)
 
+    def uniform(self, number: int) -> Array:
+        """Return the middle of one of 2**52 cells of (0, 1) for each row."""
+        bits = self._bits(self._constant(number), 1)[0].reshape(self.rows)
+        return (bits // 2 + 0.5) * 2.0**-52
+
     def branch(self, last: int, count: int) -> tuple[Array, Array]:
         """Return two draws for each of some numbers, along a first axis."""
         first, second = self._normals(self._constant(last) >> self.down[WIDTH - count :], self.entries)
@@ -147,6 +152,13 @@ class _Counted:
         return self.library.full((1, 1), number, dtype=self.dtype, **self.place)
 
     def _normals(self, numbers: Array, width: int) -> tuple[Array, Array]:
+        bits = self._bits(numbers, width)
+        radius = self.library.sqrt(-2.0 * self.library.log((bits[0] + 1.0) * 2.0**-53))
+        angle = bits[1] * (2.0 * math.pi * 2.0**-53)
+        return radius * self.library.cos(angle), radius * self.library.sin(angle)
+
+    def _bits(self, numbers: Array, width: int) -> Array:
+        """Return two whole numbers of 53 bits for each counter, as float64 along a first axis."""
         column, odd = self._columns(width)
         even = self.library.stack(self.broadcast(column, numbers))
         high, low = self.philox(even, odd)
@@ -155,10 +167,7 @@ class _Counted:
         high <<= 26
         low >>= 6
         high += low
-        bits = high.astype(np.float64) if self.library is np else high.double()
-        radius = self.library.sqrt(-2.0 * self.library.log((bits[0] + 1.0) * 2.0**-53))
-        angle = bits[1] * (2.0 * math.pi * 2.0**-53)
-        return radius * self.library.cos(angle), radius * self.library.sin(angle)
+        return high.astype(np.float64) if self.library is np else high.double()
 
 
 class _Folded:

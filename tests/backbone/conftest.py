@@ -1,6 +1,4 @@
-"""A small network, a batch, and a schedule written out by hand, shared by the tests of backbone/."""
-
-from types import SimpleNamespace
+"""A small network and a batch, shared by the tests of backbone/."""
 
 import pytest
 import torch
@@ -29,14 +27,3 @@ def batch():
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(4, 3, 8, 8, generator=generator)
     return x, torch.tensor([0.0, 0.25, 0.5, 1.0]), torch.tensor([0, 4, 5, 2])
-
-
-@pytest.fixture
-def linear():
-    """The linear schedule, alpha = 1 - t and sigma = t, by hand: these tests need no other package."""
-
-    def coefficients(time):
-        one = torch.ones_like(time)
-        return SimpleNamespace(alpha=1 - time, sigma=time, d_alpha=-one, d_sigma=one)
-
-    return coefficients

@@ -12,11 +12,12 @@ from test_backbone_variants import VARIANTS, build, inputs
 from torch.func import jvp
 
 from backbone import SiT, SiTConfig
+from backbone.draws import Draws
 from backbone.embeddings import Float32Linear, position_embedding
 from backbone.layers import RMSNorm, SwiGLU
+from backbone.losses import Interpolation
 from backbone.rotary import rotary_angles, rotate
-from backbone.train import velocity_loss
-from interpolants import Linear
+from interpolants import Linear, Objective
 
 # torch's first JVP scripts its decompositions.
 JVP = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -185,8 +186,7 @@ def test_what_stays_in_float32_under_autocast(name):
             module.register_forward_hook(partial(note, label))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = model(x, time, y)
-        zero = torch.zeros(2, dtype=torch.bool)
-        loss = velocity_loss(model, Linear(), x, y, time, torch.ones_like(x), zero)
+        loss = Interpolation(Objective(Linear()))(model, x, y, Draws(0, torch.arange(2)))
     half = {label for label, dtypes in seen.items() if torch.bfloat16 in dtypes}
     assert half == {label for label in seen if re.search(r"attn\.|cross\.|mlp\.(fc|w)", label) and "t_emb" not in label}
     assert {"final_layer.linear", "final_layer.norm_final", "t_embedder.mlp.0", "blocks.1.norm2"} <= set(seen) - half

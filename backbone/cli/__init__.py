@@ -1,0 +1,38 @@
+"""The command line: ``sit certify | plot | demo | lint | convert``, a file each, importing only what it needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+
+from backbone.cli.certify import certify
+from backbone.cli.convert import convert
+from backbone.cli.demo import demo
+from backbone.cli.lint import lint
+from backbone.cli.plot import plot
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return the exit status."""
+    # Two idle threads that spin while another program wants the core slow training down six-fold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    commands: dict[str, Callable[..., Any]] = {
+        function.__name__: function for function in (certify, plot, demo, lint, convert)
+    }
+    try:
+        status: int = tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="sit",
+            description="Stochastic interpolants: schedules, figures, the demo, the order of samplers, checkpoints.",
+            args=arguments,
+        )
+        return status
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        print(f"sit: {error}", file=sys.stderr)
+        return 2
