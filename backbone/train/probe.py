@@ -63,15 +63,22 @@ class SampleProbe:
         return {"frechet": frechet_distance(look(images), look(self.held_out))}
 
     def _draw(self, state: State, labels: Tensor, ids: Tensor) -> Tensor:
-        from interpolants import probability_flow
-        from solvers import Heun, solve, uniform
+        from interpolants import DiscreteDiffusion, denoising, probability_flow
+        from solvers import DDIM, Heun, solve, uniform
 
         model = state.averaged
         training = model.training
         field = bind(model.eval(), labels if model.config.num_classes else None, self.config.guidance)
         noise = Draws(self.seed, ids, labels.device).normal("noise", (model.config.in_channels, *model.config.size))
-        flow = probability_flow(self.schedule, field, prediction=self.prediction)
+        noise *= self.schedule.prior_scale
         with torch.no_grad():
-            drawn: Tensor = solve(flow, self.schedule.prior_scale * noise, uniform(self.config.steps), Heun()).x
+            if model.config.timesteps is None:
+                flow = probability_flow(self.schedule, field, prediction=self.prediction)
+                drawn: Tensor = solve(flow, noise, uniform(self.config.steps), Heun()).x
+            else:
+                # A network of timesteps is asked at timesteps alone, once for each of twice as many steps.
+                chain = DiscreteDiffusion(self.schedule).respaced(2 * self.config.steps)
+                problem = denoising(chain.schedule, chain.model_of_time(field), self.prediction)
+                drawn = solve(problem, noise, chain.times, DDIM()).x
         model.train(training)
         return drawn

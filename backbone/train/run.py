@@ -7,12 +7,14 @@ import json
 import torch
 
 from backbone import spelling
+from backbone.chain_loss import Chain
 from backbone.data.arrays import Arrays, Data
 from backbone.files import write_text
+from backbone.losses import Interpolation, Loss
 from backbone.model import SiT
 from backbone.train.loop import TrainResult, train
 from backbone.train.probe import SampleProbe
-from backbone.train.run_config import RunConfig
+from backbone.train.run_config import ObjectiveConfig, RunConfig
 from backbone.train.world import world
 
 __all__ = ["run"]
@@ -65,6 +67,20 @@ def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
             probe=probe,
             progress=progress,
         )
+
+
+def loss_of(spelt: ObjectiveConfig, schedule: Any, prediction: Any) -> Loss:
+    """Return the loss that a config spells, for its schedule and its prediction."""
+    from interpolants import Objective
+
+    def interpolation() -> Interpolation:
+        return Interpolation(
+            Objective(schedule, prediction, spelling.weight(spelt.weight), spelling.times(spelt.times))
+        )
+
+    known = {"Interpolation": interpolation, "Chain": partial(Chain, schedule)}
+    loss: Loss = spelling.spelled(spelt.loss, known, "a loss")
+    return loss
 
 
 def open_data(config: RunConfig) -> tuple[Data, torch.Tensor | None]:

@@ -31,12 +31,15 @@ class ObjectiveConfig:
         prediction: velocity, score, noise, data or vprediction.
         weight: of the loss, such as "Uniform()" or "MinSNR(5)", from interpolants.weights.
         times: law of the training times, such as "LogitNormal(0, 1)", from interpolants.times.
+        loss: Interpolation, what the four fields above describe; or Chain, that of DDPM and DiT over a schedule of
+            discrete rates such as ddpm-linear, with "Chain(learned=False)" for variances that are not learned.
     """
 
     schedule: str = "linear"
     prediction: str = "velocity"
     weight: str = "Uniform()"
     times: str = "Uniform()"
+    loss: str = "Interpolation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class ProbeConfig:
 
     Args:
         samples: how many images to draw, of all processes together.
-        steps: steps of Heun's method, of two evaluations each.
+        steps: steps of Heun's method, of two evaluations each; for a network of timesteps twice as many of DDIM.
         guidance: scale of classifier-free guidance; None is none.
         held_out: a store of images that are not trained on, for the Fréchet distance; for digits it is built in.
     """
