@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -33,14 +35,9 @@ def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
         ValueError: names that are unknown, data that do not fit the network, a folder with a run of another recipe.
         OSError: the data cannot be read or the folder not be written.
     """
-    from interpolants import Objective
-
-    schedule, prediction = (
-        spelling.schedule(config.objective.schedule),
-        spelling.prediction(config.objective.prediction),
-    )
-    weight, times = spelling.weight(config.objective.weight), spelling.times(config.objective.times)
-    objective = Objective(schedule, prediction, weight, times)
+    spelt = config.objective
+    schedule, prediction = spelling.schedule(spelt.schedule), spelling.prediction(spelt.prediction)
+    objective = loss_of(spelt, schedule, prediction)
     data, held_out = open_data(config)
     extra = {"schedule": schedule.to_dict(), "prediction": str(prediction), "training": config.training.to_dict()}
     with world(config.device) as here:
@@ -74,9 +71,8 @@ def loss_of(spelt: ObjectiveConfig, schedule: Any, prediction: Any) -> Loss:
     from interpolants import Objective
 
     def interpolation() -> Interpolation:
-        return Interpolation(
-            Objective(schedule, prediction, spelling.weight(spelt.weight), spelling.times(spelt.times))
-        )
+        weight, times = spelling.weight(spelt.weight), spelling.times(spelt.times)
+        return Interpolation(Objective(schedule, prediction, weight, times))
 
     known = {"Interpolation": interpolation, "Chain": partial(Chain, schedule)}
     loss: Loss = spelling.spelled(spelt.loss, known, "a loss")
