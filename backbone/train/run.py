@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -74,7 +75,7 @@ def loss_of(spelt: ObjectiveConfig, schedule: Any, prediction: Any) -> Loss:
         weight, times = spelling.weight(spelt.weight), spelling.times(spelt.times)
         return Interpolation(Objective(schedule, prediction, weight, times))
 
-    known = {"Interpolation": interpolation, "Chain": partial(Chain, schedule)}
+    known: dict[str, Callable[..., Any]] = {"Interpolation": interpolation, "Chain": partial(Chain, schedule)}
     loss: Loss = spelling.spelled(spelt.loss, known, "a loss")
     return loss
 
