@@ -15,19 +15,21 @@ from solvers.errors import closest
 if TYPE_CHECKING:
     from backbone.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
     from backbone.config import SiTConfig
+    from backbone.data.arrays import Arrays
     from backbone.ema import EMA
     from backbone.evaluate import conditional_accuracy, frechet_distance
     from backbone.field import bind
     from backbone.model import SiT, dit, sit
     from backbone.sample import sample
-    from backbone.train import NonFiniteLossError, TrainResult, train
-    from backbone.train_config import TrainConfig
+    from backbone.train import NonFiniteLossError, Record, TrainConfig, TrainResult, train
 
 __all__ = [
     "EMA",
+    "Arrays",
     "Checkpoint",
     "CheckpointError",
     "NonFiniteLossError",
+    "Record",
     "SiT",
     "SiTConfig",
     "TrainConfig",
@@ -44,14 +46,16 @@ __all__ = [
 ]
 
 _HOME = {
+    "Arrays": "data.arrays",
     "EMA": "ema",
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
-    "NonFiniteLossError": "train",
+    "NonFiniteLossError": "train.readings",
     "SiT": "model",
     "SiTConfig": "config",
-    "TrainConfig": "train_config",
-    "TrainResult": "train",
+    "Record": "train.record",
+    "TrainConfig": "train.config",
+    "TrainResult": "train.loop",
     "bind": "field",
     "conditional_accuracy": "evaluate",
     "dit": "model",
@@ -60,7 +64,7 @@ _HOME = {
     "sample": "sample",
     "save_checkpoint": "checkpoints",
     "sit": "model",
-    "train": "train",
+    "train": "train.loop",
 }
 
 

@@ -46,8 +46,13 @@ class Interpolation:
 
     def __call__(self, model: SiT, x_data: Tensor, y: Tensor | None, draws: Draws) -> Tensor:
         """Return the loss of each sample, (N,)."""
+        from interpolants.times.law import open_uniform
+
         objective = self.objective
-        time = objective.law.at(draws.uniform("time"), x_data.dtype)
+        law = objective.law
+        # Times that a batch draws together, such as stratified ones, need the others of the batch.
+        alone = law.draw is open_uniform
+        time = law.at(draws.uniform("time") if alone else draws.together("time", law.draw), x_data.dtype)
         batch = objective.at(x_data, draws.normal("noise", tuple(x_data.shape[1:])), time)
         output = model(batch.x_t, time, y, drop_labels=dropped(model, draws)).float()
         losses: Tensor = objective.losses(output, batch.target, time)

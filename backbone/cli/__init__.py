@@ -1,4 +1,4 @@
-"""The command line: ``sit certify | plot | demo | lint | convert``, a file each, importing only what it needs."""
+"""The command line: a file for each subcommand of ``sit``, importing only what it needs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from backbone.cli.convert import convert
 from backbone.cli.demo import demo
 from backbone.cli.lint import lint
 from backbone.cli.plot import plot
+from backbone.cli.train import command as train
 
 __all__ = ["main"]
 
@@ -22,15 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit status."""
     # Two idle threads that spin while another program wants the core slow training down six-fold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    commands: dict[str, Callable[..., Any]] = {
-        function.__name__: function for function in (certify, plot, demo, lint, convert)
-    }
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        functions = (certify, plot, demo, train(given), lint, convert)
+        commands: dict[str, Callable[..., Any]] = {function.__name__: function for function in functions}
         status: int = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="sit",
-            description="Stochastic interpolants: schedules, figures, the demo, the order of samplers, checkpoints.",
-            args=arguments,
+            description="Stochastic interpolants: schedules, figures, training, the order of samplers, checkpoints.",
+            args=given,
         )
         return status
     except (ValueError, TypeError, ImportError, OSError) as error:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from backbone.checks import check_choice
+from backbone.checks import check_choice, check_count, check_flag, is_number
 from solvers.errors import explain
 
-__all__ = ["TrainConfig"]
+__all__ = ["PRECISIONS", "TrainConfig"]
+
+#: How the network computes: weights and optimiser are float32 in all of them.
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,10 @@ class TrainConfig:
 
     Args:
         steps: optimiser steps.
-        batch_size: images per step; epochs are permutations that follow one another without a short batch.
+        batch_size: images per step, of all processes together; epochs are permutations that follow one another without
+            a short batch.
+        micro_batch: the most images that a process puts through the network at once; the gradients of several are added
+            up. None is all of its share of the batch. It changes the memory and, but for rounding, nothing else.
         learning_rate: of AdamW, at its largest.
         betas: of AdamW.
         weight_decay: of AdamW.
@@ -28,9 +34,16 @@ class TrainConfig:
         clip_norm: largest norm of the gradient; None does not clip.
         ema_decay: of the averaged weights; None keeps no average.
         ema_warmup: let the decay grow as (1 + n)/(10 + n), for short runs.
+        precision: ``"float32"``; ``"tf32"``, the published one, in which a CUDA device rounds what it multiplies to 10
+            bits; ``"bfloat16"``; or ``"float16"`` with a scaled loss. In the last two the network runs under autocast.
+        compile: compile the network with ``torch.compile``.
+        parallel: ``"ddp"``, or ``"fsdp"`` to keep a part of the weights, gradients and optimiser in each process.
+        on_non_finite: what to do where the loss or the gradient is NaN or infinite: ``"stop"`` with an error that names
+            the step; ``"skip"`` the step; ``"rollback"`` to the last checkpoint and go round the step. ``"skip"`` waits
+            for the device in every step.
         seed: of the batches, times, noise and dropped labels.
         log_every: steps between readings of the loss; each reading waits for the device, and only a reading notices a
-            loss that is not finite.
+            loss that is not finite, or a signal to stop.
 
     Raises:
         ValueError: a field is out of range.
@@ -40,24 +53,31 @@ class TrainConfig:
 
     steps: int = 400_000
     batch_size: int = 256
+    micro_batch: int | None = None
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     warmup_steps: int = 0
-    decay: str = "constant"
+    decay: Literal["constant", "cosine"] = "constant"
     clip_norm: float | None = None
     ema_decay: float | None = 0.9999
     ema_warmup: bool = False
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    on_non_finite: Literal["stop", "skip", "rollback"] = "stop"
     seed: int = 0
     log_every: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 1), ("warmup_steps", 0), ("log_every", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(
-                    explain(f"{name} to be an integer ≥ {least}", repr(value), f"pass {name}={least} or more")
-                )
+        for name in ("steps", "batch_size", "log_every"):
+            check_count(name, getattr(self, name))
+        for name in ("warmup_steps", "seed"):
+            check_count(name, getattr(self, name), 0)
+        if self.micro_batch is not None:
+            check_count("micro_batch", self.micro_batch)
+        for name in ("ema_warmup", "compile"):
+            check_flag(name, getattr(self, name))
         for name, value in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(
@@ -65,11 +85,14 @@ class TrainConfig:
                 )
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(explain("a finite weight_decay ≥ 0", str(self.weight_decay), "the paper uses 0"))
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+        if len(self.betas) != 2 or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(explain("two betas in [0, 1)", str(self.betas), "the paper uses (0.9, 0.999)"))
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(explain("ema_decay in [0, 1) or None", str(self.ema_decay), "the paper uses 0.9999"))
         check_choice("decay", self.decay, ("constant", "cosine"))
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("parallel", self.parallel, ("ddp", "fsdp"))
+        check_choice("on_non_finite", self.on_non_finite, ("stop", "skip", "rollback"))
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, the first step being 0."""
@@ -77,6 +100,13 @@ class TrainConfig:
         if self.decay == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return rate
+
+    def mathematics(self) -> dict[str, Any]:
+        """Return the fields that a run cannot change half-way and still be the same run."""
+        free = {"micro_batch", "compile", "parallel", "on_non_finite", "log_every"}
+        # The length of a run may grow, unless the learning rate depends on it.
+        free |= {"steps"} if self.decay == "constant" else set()
+        return {name: value for name, value in self.to_dict().items() if name not in free}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""

@@ -1,0 +1,52 @@
+"""Files that are either the old one or the whole new one, even if the machine stops in between."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["replaced", "sha256", "write_text"]
+
+
+@contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """Give a name to write to, beside the target; at the end its file takes the target's place.
+
+    If the block raises, the target stays as it was and the draft is removed. A draft that a killed process left is
+    overwritten by nothing and does no harm: its name begins with a dot and ends in ``.part``.
+    """
+    # Next to the target, because a rename is atomic only within one file system.
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a file of text whole or not at all."""
+    with replaced(target) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; Windows cannot open a folder and does not need it."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

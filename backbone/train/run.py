@@ -1,0 +1,90 @@
+"""A training from its config: data opened, network built, objective spelt out, then the loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from backbone import spelling
+from backbone.chain_loss import Chain
+from backbone.data.arrays import Arrays, Data
+from backbone.files import write_text
+from backbone.losses import Interpolation, Loss
+from backbone.model import SiT
+from backbone.train.loop import TrainResult, train
+from backbone.train.probe import SampleProbe
+from backbone.train.run_config import ObjectiveConfig, RunConfig
+from backbone.train.world import world
+
+__all__ = ["run"]
+
+
+def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
+    """Train as a config says; where a run was interrupted in its folder, go on from there.
+
+    The config, with everything that was left out filled in, is written to ``config.json`` in the folder.
+
+    Args:
+        config: the whole training.
+        progress: show a bar on stderr.
+
+    Raises:
+        ValueError: names that are unknown, data that do not fit the network, a folder with a run of another recipe.
+        OSError: the data cannot be read or the folder not be written.
+    """
+    spelt = config.objective
+    schedule, prediction = spelling.schedule(spelt.schedule), spelling.prediction(spelt.prediction)
+    objective = loss_of(spelt, schedule, prediction)
+    data, held_out = open_data(config)
+    extra = {"schedule": schedule.to_dict(), "prediction": str(prediction), "training": config.training.to_dict()}
+    with world(config.device) as here:
+        if config.training.precision != "float32":
+            torch.set_float32_matmul_precision("high")
+        torch.manual_seed(config.seed)
+        model = SiT(config.model).to(here.device)
+        if here.first:
+            config.out.mkdir(parents=True, exist_ok=True)
+            write_text(config.out / "config.json", json.dumps(config.to_dict(), indent=1) + "\n")
+        if config.training.compile:
+            model.compile()
+        probe = SampleProbe(
+            schedule, prediction, config.probe, config.training.seed, held_out, folder=config.out / "samples"
+        )
+        return train(
+            model,
+            data,
+            config.training,
+            objective=objective,
+            folder=config.out,
+            record=config.record,
+            extra=extra,
+            probe=probe,
+            progress=progress,
+        )
+
+
+def loss_of(spelt: ObjectiveConfig, schedule: Any, prediction: Any) -> Loss:
+    """Return the loss that a config spells, for its schedule and its prediction."""
+    from interpolants import Objective
+
+    def interpolation() -> Interpolation:
+        weight, times = spelling.weight(spelt.weight), spelling.times(spelt.times)
+        return Interpolation(Objective(schedule, prediction, weight, times))
+
+    known: dict[str, Callable[..., Any]] = {"Interpolation": interpolation, "Chain": partial(Chain, schedule)}
+    loss: Loss = spelling.spelled(spelt.loss, known, "a loss")
+    return loss
+
+
+def open_data(config: RunConfig) -> tuple[Data, torch.Tensor | None]:
+    """Return the data to train on, and images that are held out, if there are any."""
+    if config.data == "digits":
+        from backbone.data.digits import load_digits
+
+        digits = load_digits()
+        return Arrays(digits.images, digits.labels, 10), digits.held_out_images
+    raise FileNotFoundError(config.data)
