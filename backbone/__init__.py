@@ -15,7 +15,7 @@ from solvers.errors import closest
 if TYPE_CHECKING:
     from backbone.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
     from backbone.config import SiTConfig
-    from backbone.ema import EMA
+    from backbone.ema import EMA, Averages, PowerEMA, post_hoc, save_snapshot
     from backbone.evaluate import conditional_accuracy, frechet_distance
     from backbone.field import bind
     from backbone.model import SiT, dit, sit
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMA",
+    "Averages",
     "Checkpoint",
     "CheckpointError",
     "NonFiniteLossError",
+    "PowerEMA",
     "SiT",
     "SiTConfig",
     "TrainConfig",
@@ -37,17 +39,21 @@ __all__ = [
     "dit",
     "frechet_distance",
     "load_checkpoint",
+    "post_hoc",
     "sample",
     "save_checkpoint",
+    "save_snapshot",
     "sit",
     "train",
 ]
 
 _HOME = {
     "EMA": "ema",
+    "Averages": "ema",
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
     "NonFiniteLossError": "train",
+    "PowerEMA": "ema",
     "SiT": "model",
     "SiTConfig": "config",
     "TrainConfig": "train_config",
@@ -57,8 +63,10 @@ _HOME = {
     "dit": "model",
     "frechet_distance": "evaluate",
     "load_checkpoint": "checkpoints",
+    "post_hoc": "ema",
     "sample": "sample",
     "save_checkpoint": "checkpoints",
+    "save_snapshot": "ema",
     "sit": "model",
     "train": "train",
 }
