@@ -42,8 +42,11 @@ class PowerEMA(Generic[M]):
     def __init__(self, model: M, sigma_rel: float | None = None, *, gamma: float | None = None) -> None:
         if sigma_rel is not None and gamma is not None:
             raise ValueError(explain("sigma_rel or gamma", f"both, {sigma_rel} and {gamma}", "leave out one"))
-        self.gamma = gamma_of(0.05 if sigma_rel is None else sigma_rel) if gamma is None else gamma
-        self.sigma_rel = sigma_rel_of(self.gamma) if sigma_rel is None else sigma_rel
+        if gamma is None:
+            self.sigma_rel = 0.05 if sigma_rel is None else sigma_rel
+            self.gamma = gamma_of(self.sigma_rel)
+        else:
+            self.gamma, self.sigma_rel = gamma, sigma_rel_of(gamma)
         self.updates = 0
         self.model: M = averaging_copy(model)
 

@@ -25,6 +25,8 @@ from solvers.errors import explain
 
 __all__ = ["Profile", "gamma_of", "inner_products", "sigma_rel_of"]
 
+WIDEST = 1 / math.sqrt(12)
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -84,10 +86,9 @@ def gamma_of(sigma_rel: float) -> float:
     Raises:
         ValueError: ``sigma_rel`` is outside this range.
     """
-    widest = sigma_rel_of(0.0)
-    if not 0 < sigma_rel <= widest:
+    if not 0 < sigma_rel <= WIDEST:
         remedy = "0.05 and 0.10 are usual in training; the plain mean is the widest"
-        raise ValueError(explain(f"a relative width sigma_rel in (0, {widest:.4f}]", str(sigma_rel), remedy))
+        raise ValueError(explain(f"a relative width sigma_rel in (0, {WIDEST:.4f}]", str(sigma_rel), remedy))
     s = 1 / sigma_rel**2
     third, q = (s + 1 / 3) / 3, 4 * s / 3 + 2 / 27
     root = 2 * math.sqrt(third) * math.cos(math.acos(-q / 2 / third**1.5) / 3) - 7 / 3
