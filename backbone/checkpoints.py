@@ -71,6 +71,7 @@ def write_checkpoint(
     path: str | os.PathLike[str], config: SiTConfig, state: Mapping[str, torch.Tensor], extra: Mapping[str, Any]
 ) -> None:
     """Write the tensors of a network; arguments and errors are those of :func:`save_checkpoint`."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
@@ -91,6 +92,9 @@ def write_checkpoint(
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(draft, target)
+    except SafetensorError as error:
+        remedy = "make the folder first, and room on the disk"
+        raise OSError(explain("a file that can be written", f"{target}: {error}", remedy)) from error
     finally:
         draft.unlink(missing_ok=True)
     _sync_folder(target.parent)

@@ -1,4 +1,4 @@
-"""Power-function profiles and their fit, against quadrature in 60 digits and a least-squares solve on quadrature nodes."""
+"""Power-function profiles and their fit, against quadrature in 60 digits and least squares on quadrature nodes."""
 
 import itertools
 import math
@@ -78,7 +78,7 @@ def test_inner_products_are_integrals():
 
 
 def test_nothing_overflows():
-    """A narrow profile after ten million updates has ‖p‖² = (γ + 1)²/((2γ + 1) t), and is orthogonal to an early one."""
+    """A narrow profile after 10⁷ updates has ‖p‖² = (γ + 1)²/((2γ + 1) t), and is orthogonal to an early one."""
     late, early = Profile(gamma_of(1e-4), 10**7), Profile(gamma_of(1e-4), 10)
     wanted = (late.gamma + 1) ** 2 / (2 * late.gamma + 1) / late.step
     assert inner_products([late], [late])[0, 0] == pytest.approx(wanted, rel=1e-13)
@@ -124,7 +124,7 @@ def test_a_stored_profile_is_taken_as_it_is():
 def test_more_snapshots_and_nearer_targets_fit_better():
     """The residual falls as 1/n² or faster in the number of snapshots, and rises away from the stored widths."""
     errors = [fit(stored(n), Profile(gamma_of(0.075), 64_000)).residual for n in (8, 16, 32, 64)]
-    assert all(later < earlier / 3 for earlier, later in zip(errors, errors[1:]))
+    assert all(later < earlier / 3 for earlier, later in itertools.pairwise(errors))
     narrow = [fit(stored(32), Profile(gamma_of(w), 64_000)).residual for w in (0.04, 0.03, 0.02, 0.01)]
     wide = [fit(stored(32), Profile(gamma_of(w), 64_000)).residual for w in (0.12, 0.15, 0.2, 0.28)]
     assert narrow == sorted(narrow)
