@@ -23,7 +23,7 @@ class PowerEMA(Generic[M]):
     .. math:: (1 - \beta_k) \prod_{j=k+1}^n \beta_j = \frac{k^{\gamma+1} - (k-1)^{\gamma+1}}{n^{\gamma+1}}
               = \int_{k-1}^{k} p_{\gamma,n}(\tau)\,d\tau,
 
-    so the average is exactly the integral of :mod:`backbone.ema.profile` along the weights held constant between
+    so the average is exactly the integral of :class:`backbone.ema.Profile` along the weights held constant between
     updates, :math:`\theta(\tau) = \theta_k` for :math:`k - 1 < \tau \le k`. It is kept in float32 or better.
 
     A run is resumed with the weights of ``model`` and the number ``updates``; the decay depends on nothing else.

@@ -30,10 +30,10 @@ def post_hoc(
     The files are read one after another, by tensors: however many there are, the sum takes 8 bytes for each weight.
 
     Args:
-        folder: of :func:`save_snapshot`.
+        folder: of :func:`backbone.save_snapshot`.
         sigma_rel: relative width in :math:`(0, 1/\sqrt{12}]`.
         step: number of updates t; None is the last that is stored.
-        tolerance: the largest accepted :attr:`Fit.error`.
+        tolerance: the largest accepted ``Fit.error``.
 
     Returns:
         The network in float32 and in evaluation mode.
@@ -52,9 +52,9 @@ def post_hoc(
 def plan_post_hoc(
     folder: str | os.PathLike[str], sigma_rel: float, step: int | None = None, *, tolerance: float = 0.05
 ) -> tuple[list[Snapshot], Fit]:
-    """Return what :func:`post_hoc` would combine, and how well it would fit; only headers are read.
+    """Return what :func:`backbone.post_hoc` would combine, and how well it would fit; only headers are read.
 
-    Arguments and errors are those of :func:`post_hoc`.
+    Arguments and errors are those of :func:`backbone.post_hoc`.
     """
     gamma = gamma_of(sigma_rel)
     snapshots = find_snapshots(folder)

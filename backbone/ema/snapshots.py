@@ -57,8 +57,8 @@ def save_snapshot(
     """Write the power-function averages of a training as they are now; return the files.
 
     A file for each average, named by the updates and the relative width, and each either whole or absent: whatever a
-    killed run leaves is good for :func:`post_hoc`. Each file is a checkpoint for :func:`load_checkpoint`. Where the
-    weights are sharded every process has to call; the process of rank 0 writes.
+    killed run leaves is good for :func:`backbone.post_hoc`. Each file is a checkpoint that
+    :func:`backbone.load_checkpoint` reads. Where the weights are sharded every process has to call; rank 0 writes.
 
     Args:
         folder: an existing folder for the snapshots of one run.
@@ -112,7 +112,7 @@ def find_snapshots(folder: str | os.PathLike[str]) -> list[Snapshot]:
     """Return the snapshots of a folder by step and width, from their headers; no weights are read.
 
     Args:
-        folder: where :func:`save_snapshot` wrote; other files are left alone.
+        folder: where :func:`backbone.save_snapshot` wrote; other files are left alone.
 
     Raises:
         FileNotFoundError: there is no snapshot.
