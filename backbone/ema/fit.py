@@ -65,7 +65,7 @@ def fit(stored: Sequence[Profile], target: Profile, *, unit: float = SINGLE) -> 
     """Return the weights of the stored profiles that give the target best.
 
     A target that is stored needs no other. Directions in which the stored profiles cannot be told apart in float64, as
-    when two snapshots are one update in a million apart, are left out, so that the weights stay small.
+    when one is stored twice, are left out, so that the weights stay small.
 
     Args:
         stored: profiles p_i.

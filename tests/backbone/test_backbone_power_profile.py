@@ -132,11 +132,12 @@ def test_more_snapshots_and_nearer_targets_fit_better():
     assert narrow[-1] > 0.1
 
 
-def test_what_cannot_be_told_apart_gets_small_weights():
-    """Snapshots one update in a million apart raise the condition number and leave weights and residual alone."""
-    apart = stored(16, total=10**6)
+@pytest.mark.parametrize("total", [10**6, 10**9])
+def test_what_cannot_be_told_apart_gets_small_weights(total):
+    """Snapshots an update in 10⁶, or in 10⁹, apart raise the condition number and leave weights and residual alone."""
+    apart = stored(16, total=total)
     close = [*apart, *(Profile(p.gamma, p.step - 1) for p in apart)]
-    target = Profile(gamma_of(0.075), 10**6)
+    target = Profile(gamma_of(0.075), total)
     few, many = fit(apart, target), fit(close, target)
     assert many.condition > 1e4 * few.condition
     assert sum(map(abs, many.weights)) < 3 * sum(map(abs, few.weights)) + 1
