@@ -53,7 +53,7 @@ def whole():
 
 @pytest.mark.slow
 def test_two_processes_average_and_save_what_one_does(tmp_path):
-    """With FSDP over two processes, odd rows left over, the first one writes, bit for bit, the snapshots of a single process."""
+    """With FSDP over two processes the first one writes, bit for bit, the snapshots of a single process."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([".", os.path.dirname(__file__)]),
