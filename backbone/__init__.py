@@ -16,19 +16,24 @@ if TYPE_CHECKING:
     from backbone.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
     from backbone.config import SiTConfig
     from backbone.data.arrays import Arrays
-    from backbone.ema import EMA
+    from backbone.ema import EMA, Averages, PowerEMA, post_hoc, save_snapshot
     from backbone.evaluate import conditional_accuracy, frechet_distance
     from backbone.field import bind
     from backbone.model import SiT, dit, sit
     from backbone.sample import sample
-    from backbone.train import NonFiniteLossError, Record, TrainConfig, TrainResult, train
+    from backbone.train.config import TrainConfig
+    from backbone.train.loop import TrainResult, train
+    from backbone.train.readings import NonFiniteLossError
+    from backbone.train.record import Record
 
 __all__ = [
     "EMA",
     "Arrays",
+    "Averages",
     "Checkpoint",
     "CheckpointError",
     "NonFiniteLossError",
+    "PowerEMA",
     "Record",
     "SiT",
     "SiTConfig",
@@ -39,21 +44,25 @@ __all__ = [
     "dit",
     "frechet_distance",
     "load_checkpoint",
+    "post_hoc",
     "sample",
     "save_checkpoint",
+    "save_snapshot",
     "sit",
     "train",
 ]
 
 _HOME = {
-    "Arrays": "data.arrays",
     "EMA": "ema",
+    "Arrays": "data.arrays",
+    "Averages": "ema",
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
     "NonFiniteLossError": "train.readings",
+    "PowerEMA": "ema",
+    "Record": "train.record",
     "SiT": "model",
     "SiTConfig": "config",
-    "Record": "train.record",
     "TrainConfig": "train.config",
     "TrainResult": "train.loop",
     "bind": "field",
@@ -61,8 +70,10 @@ _HOME = {
     "dit": "model",
     "frechet_distance": "evaluate",
     "load_checkpoint": "checkpoints",
+    "post_hoc": "ema",
     "sample": "sample",
     "save_checkpoint": "checkpoints",
+    "save_snapshot": "ema",
     "sit": "model",
     "train": "train.loop",
 }

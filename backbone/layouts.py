@@ -21,7 +21,7 @@ from torch import Tensor
 
 from solvers.errors import explain
 
-__all__ = ["CONFIG", "EXTRA", "CheckpointError", "Contents", "Weights", "read", "some"]
+__all__ = ["CONFIG", "EXTRA", "CheckpointError", "Contents", "Weights", "read", "read_metadata", "some"]
 
 Weights: TypeAlias = Literal["ema", "model"]
 CONFIG, EXTRA = "sit_config", "extra"
@@ -76,7 +76,7 @@ def read(file: Path, weights: Weights | None, device: str | torch.device) -> Con
 def _from_safetensors(file: Path, weights: Weights | None, device: str | torch.device) -> Contents:
     from safetensors.torch import load_file
 
-    metadata = _metadata(file)
+    metadata = read_metadata(file)
     if weights is not None:
         raise _only_one_set(file, weights)
     try:
@@ -91,7 +91,7 @@ def _from_safetensors(file: Path, weights: Weights | None, device: str | torch.d
     return Contents(state, "safetensors without a config", dropped, {}, None)
 
 
-def _metadata(file: Path) -> dict[str, str]:
+def read_metadata(file: Path) -> dict[str, str]:
     """Return the metadata of a safetensors file after checking that the file is whole.
 
     The header is read here and not by safetensors, whose errors name neither the file nor what happened to it. Layout:

@@ -70,6 +70,15 @@ def test_a_failed_save_leaves_the_old_file(path, model, monkeypatch):
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path, model):
+    """A folder that does not exist is an OSError that names the file and says what to do."""
+    file = tmp_path / "missing" / "model.safetensors"
+    with pytest.raises(
+        OSError, match=f"expected a file that can be written; received {file}.*; remedy: make the folder"
+    ):
+        save_checkpoint(file, model)
+
+
 def test_a_missing_file_is_named(tmp_path):
     """A path without a file, or of a folder, is FileNotFoundError with the path."""
     for missing in (tmp_path / "none.safetensors", tmp_path):
