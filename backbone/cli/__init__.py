@@ -1,4 +1,4 @@
-"""The command line: ``sit certify | plot | demo | lint | convert``, a file each, importing only what it needs."""
+"""The command line: ``sit certify | plot | demo | lint | convert | evaluate``, a file each, which imports what it needs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tyro
 from backbone.cli.certify import certify
 from backbone.cli.convert import convert
 from backbone.cli.demo import demo
+from backbone.cli.evaluate import evaluate
 from backbone.cli.lint import lint
 from backbone.cli.plot import plot
 
@@ -23,13 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Two idle threads that spin while another program wants the core slow training down six-fold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     commands: dict[str, Callable[..., Any]] = {
-        function.__name__: function for function in (certify, plot, demo, lint, convert)
+        function.__name__: function for function in (certify, plot, demo, lint, convert, evaluate)
     }
     try:
         status: int = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="sit",
-            description="Stochastic interpolants: schedules, figures, the demo, the order of samplers, checkpoints.",
+            description="Stochastic interpolants: schedules, figures, the demo, the order of samplers, checkpoints, FID.",
             args=arguments,
         )
         return status
