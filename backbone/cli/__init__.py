@@ -1,4 +1,4 @@
-"""The command line: ``sit certify | plot | demo | lint | convert | evaluate``, a file each, which imports what it needs."""
+"""The command line: ``sit certify | plot | demo | lint | convert | evaluate``, a file each, with imports of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="sit",
-            description="Stochastic interpolants: schedules, figures, the demo, the order of samplers, checkpoints, FID.",
+            description="Stochastic interpolants: schedules, figures, a demo, the order of samplers, checkpoints, FID.",
             args=arguments,
         )
         return status

@@ -12,11 +12,9 @@ import hashlib
 import importlib
 import importlib.util
 import io
-import pickle
 import sys
 import warnings
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +27,7 @@ from torch import Tensor, nn
 
 from backbone.evaluate.features import Extractor, Features, from_module
 from backbone.evaluate.tensors import on_device
+from backbone.layouts import tensors
 from solvers.errors import explain
 
 __all__ = ["from_file", "resize"]
@@ -51,7 +50,7 @@ def from_file(file: Path, device: str = "cpu") -> Extractor:
         device: where it runs.
 
     Raises:
-        ValueError: neither TorchScript nor weights of this network.
+        ValueError: neither TorchScript nor weights of this network, or a pickle that asks to run something.
         ImportError: weights of torch-fidelity without torch-fidelity, whose network they are for.
     """
     with file.open("rb") as stream:
@@ -130,17 +129,9 @@ def _walks(model: Any, device: str) -> bool:
 
 
 def _torch_fidelity(file: Path, name: str, device: str) -> Extractor:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:80]
-        remedy = "give inception-2015-12-05.pt, or the .pth of torch-fidelity; docs/evaluation.md says where they are"
-        raise ValueError(explain("TorchScript, or weights of tensors", f"{file} ({reason})", remedy)) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(explain("a dict of tensors", f"{file} with a {type(state).__name__}", "give the state dict"))
     # The class reads its file itself, pickles and all; it gets tensors that were read without.
     buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
+    torch.save(dict(tensors(file)), buffer)
     buffer.seek(0)
     try:
         model = _network().FeatureExtractorInceptionV3(
