@@ -104,6 +104,7 @@ def _expect_fit(samples: Images, reference: Reference, extractor: Extractor, opt
     """Refuse before the long passes what could only fail after them."""
     first = extractor(next(samples.batches(1)))
     width, statistics = first.pool.shape[1], reference.statistics
+    widest = max(width, 0 if first.spatial is None else first.spatial.shape[1])
     counts = {"samples": samples.count}
     if reference.images is not None:
         other = extractor(next(reference.images.batches(1))).pool.shape[1]
@@ -123,9 +124,9 @@ def _expect_fit(samples: Images, reference: Reference, extractor: Extractor, opt
             received = f"of {statistics.features} in {reference.source}"
             raise ValueError(explain(f"statistics of {extractor.name}", received, "use the features they are of"))
     for name, count in counts.items():
-        if count < 2 or (count <= width and not options.allow_small):
+        if count < 2 or (count <= widest and not options.allow_small):
             remedy = "give more images, or measure a distance of singular Gaussians with --allow-small"
-            raise ValueError(explain(f"more {name} than the {width} features, for a covariance", str(count), remedy))
+            raise ValueError(explain(f"more {name} than the {widest} features, for a covariance", str(count), remedy))
 
 
 def _metrics(drawn: Gathered, real: Gathered | None, stored: Statistics, options: Options) -> dict[str, Measured]:

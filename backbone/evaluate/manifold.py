@@ -15,8 +15,8 @@ from solvers.errors import explain
 
 __all__ = ["precision_recall"]
 
-# Entries of a block of distances, 64 MB in float32, and of a block of differences in float64.
-_ENTRIES, _DIFFERENCES = 2**24, 2**22
+# Entries of a block of distances in float32, of which there are six at a time, and of differences in float64.
+_ENTRIES, _DIFFERENCES = 2**23, 2**21
 
 
 def precision_recall(samples: ArrayLike, reference: ArrayLike, *, k: int = 3) -> tuple[float, float]:
@@ -89,7 +89,9 @@ class _Cloud:
         # The last term covers squares below the smallest normal number of float32.
         off = sums * np.float32((self.small.shape[1] + 16) * 2.0**-24) + np.float32(self.small.shape[1] * 2.0**-120)
         sums -= products
-        return sums - off, sums + off
+        low = sums - off
+        sums += off
+        return low, sums
 
     def squared(self, i: NDArray[np.intp], other: _Cloud, j: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the squared distances of rows i to rows j of ``other``, from differences in float64, scaled."""

@@ -13,9 +13,12 @@ __all__ = ["expect_finite", "host", "rows_of"]
 
 
 def host(values: ArrayLike) -> NDArray[Any]:
-    """Return an array, also of a tensor on another device or with a gradient."""
-    cpu = getattr(values, "detach", None)
-    return np.asarray(cpu().cpu() if cpu else values)
+    """Return an array, also of a tensor on another device, with a gradient or in bfloat16, which numpy has not."""
+    detach = getattr(values, "detach", None)
+    if detach is None:
+        return np.asarray(values)
+    tensor = detach().cpu()
+    return np.asarray(tensor.float() if tensor.element_size() == 2 else tensor)
 
 
 def rows_of(name: str, values: ArrayLike, least: int) -> NDArray[np.float64]:

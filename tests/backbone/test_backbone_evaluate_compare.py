@@ -155,10 +155,10 @@ def test_warnings_name_what_makes_numbers_incomparable(sets, tmp_path):
 
 
 def test_sets_that_are_too_small_are_refused_before_the_passes(sets, tmp_path):
-    """No more images than features: refused for either side after one image; allowed when asked for; so is no more than k."""
+    """No more images than features: refused for either side after one image; allowed when asked for; also k."""
     samples, reference, drawn, _ = sets
     few = tmp_path / "few.npz"
-    np.savez(few, drawn[:4])
+    np.savez(few, drawn[:5])
     seen = []
 
     def counting(images):
@@ -167,11 +167,11 @@ def test_sets_that_are_too_small_are_refused_before_the_passes(sets, tmp_path):
 
     network = Extractor("three", counting)
     for pair, name in (((few, reference), "samples"), ((samples, few), "reference images")):
-        with pytest.raises(ValueError, match=f"expected more {name} than the 4 features.*received 4; .*--allow-small"):
+        with pytest.raises(ValueError, match=f"expected more {name} than the 5 features.*received 5; .*--allow-small"):
             compare(open_images(pair[0]), open_reference(pair[1]), network)
     assert seen == [1, 1, 1, 1]
     report, _ = compare(open_images(few), open_reference(reference), network, Options(allow_small=True))
-    wanted = frechet_distance(three(drawn[:4]).pool, three(pictures(90, 2)).pool)
+    wanted = frechet_distance(three(drawn[:5]).pool, three(pictures(90, 2)).pool)
     assert report.metrics["fid"].value == pytest.approx(wanted, rel=1e-6)
     np.savez(few, drawn[:3])
     with pytest.raises(ValueError, match="expected more than k = 3 samples; received 3"):

@@ -224,6 +224,18 @@ def test_what_a_network_returns_is_checked():
             type(pixels())("any", function)(images, 40)
 
 
+def test_features_in_bfloat16_are_widened():
+    """A module that answers in bfloat16, which numpy does not know: the same numbers in float32."""
+
+    class Half(torch.nn.Module):
+        def forward(self, x):
+            return x.float().mean((2, 3)).bfloat16()
+
+    found = from_module(Half(), "half")(pictures()).pool
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, pictures().mean(axis=(1, 2)), rtol=2**-8)
+
+
 def test_pixels_and_modules_in_evaluation_mode():
     """pixels are images / 255; a module is called without gradient and without dropout."""
     images = pictures()
