@@ -33,10 +33,10 @@ def rows(count: int, width: int, seed: int) -> Floats:
 
 
 def streamed(x: Floats) -> Floats:
-    """Return the covariance, from batches of 500 rows."""
+    """Return the covariance, from batches of 64 rows."""
     moments = Moments(x.shape[1])
-    for start in range(0, len(x), 500):
-        moments.update(x[start : start + 500])
+    for start in range(0, len(x), 64):
+        moments.update(x[start : start + 64])
     return moments.covariance
 
 

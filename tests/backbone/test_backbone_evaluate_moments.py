@@ -24,11 +24,28 @@ def test_any_division_gives_numpys_mean_and_covariance(sizes):
     np.testing.assert_allclose(moments.covariance, np.cov(x.T), rtol=1e-12, atol=1e-13)
 
 
-def test_blocks_inside_a_batch_change_nothing(monkeypatch):
-    """A batch that is longer than a block is joined from blocks, to the same covariance."""
-    monkeypatch.setattr(home, "_BLOCK", 16)
+@pytest.mark.parametrize("block", [1, 7, 16, 50])
+def test_blocks_change_nothing(block, monkeypatch):
+    """Rows are joined by blocks, whole batches or parts of them: the same moments, also when read in between."""
+    monkeypatch.setattr(home, "_BLOCK", block)
     x = rows(50, 6)
-    np.testing.assert_allclose(Moments.of(x).covariance, np.cov(x.T), rtol=1e-12, atol=1e-13)
+    moments = Moments(6)
+    for batch in np.split(x, [3, 30, 31]):
+        moments.update(batch)
+        seen = x[: moments.count]
+        np.testing.assert_allclose(moments.mean, np.mean(seen, axis=0), rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(moments.covariance, np.cov(seen.T), rtol=1e-12, atol=1e-13)
+
+
+def test_what_is_read_does_not_change_later():
+    """Mean and scatter are copies: further rows leave them as they were."""
+    x = rows(20, 3)
+    moments = Moments.of(x[:10])
+    mean, scatter = moments.mean, moments.scatter
+    moments.update(x[10:])
+    np.testing.assert_array_equal(mean, Moments.of(x[:10]).mean)
+    np.testing.assert_array_equal(scatter, Moments.of(x[:10]).scatter)
+    assert moments.count == 20
 
 
 def test_ranks_merge_in_any_order():
@@ -54,7 +71,7 @@ def test_ranks_merge_in_any_order():
 def test_merging_leaves_the_other_as_it_was():
     """merge changes its left side alone, also where that was empty."""
     one, other = Moments(3), Moments.of(rows(10, 3))
-    before = other.count, other.mean.copy(), other.scatter.copy()
+    before = other.count, other.mean, other.scatter
     one.merge(other)
     one.update(rows(10, 3, seed=5))
     assert other.count == before[0]
