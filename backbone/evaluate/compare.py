@@ -117,12 +117,12 @@ def _expect_fit(samples: Images, reference: Reference, extractor: Extractor, opt
     if statistics is None:
         counts["reference images"] = reference.images.count if reference.images is not None else 0
     else:
-        if len(statistics.mu) != width:
-            received = f"{len(statistics.mu)} in {reference.source}"
-            raise ValueError(explain(f"statistics of {width} features", received, "use the features they are of"))
         if statistics.features not in (None, extractor.name):
             received = f"of {statistics.features} in {reference.source}"
             raise ValueError(explain(f"statistics of {extractor.name}", received, "use the features they are of"))
+        if len(statistics.mu) != width:
+            received = f"{len(statistics.mu)} in {reference.source}"
+            raise ValueError(explain(f"statistics of {width} features", received, "use the features they are of"))
     for name, count in counts.items():
         if count < 2 or (count <= widest and not options.allow_small):
             remedy = "give more images, or measure a distance of singular Gaussians with --allow-small"

@@ -93,7 +93,7 @@ def from_module(module: nn.Module, name: str, device: str = "cpu") -> Extractor:
     def call(images: NDArray[np.uint8]) -> Features:
         return _of(on_device(model, images, device))
 
-    return Extractor(name, call)
+    return Extractor(name, call, {"device": device})
 
 
 def _of(found: Any) -> Features:

@@ -92,9 +92,12 @@ def _torchscript(file: Path, name: str, device: str) -> Extractor:
     arguments = {argument.name for argument in model.forward.schema.arguments}
     if not {"return_features", "no_output_bias"} <= arguments:
         return from_module(model, name, device)
+    where = {"device": device}
     if _walks(model, device):
-        return Extractor(name, lambda images: on_device(lambda batch: _walk(model, batch), images, device), _WALKED)
-    notes = _NOTES | {"spatial": "none: the layers of this file do not reproduce its output"}
+        return Extractor(
+            name, lambda images: on_device(lambda batch: _walk(model, batch), images, device), _WALKED | where
+        )
+    notes = _NOTES | where | {"spatial": "none: the layers of this file do not reproduce its output"}
     return Extractor(name, lambda images: on_device(lambda batch: _call(model, batch), images, device), notes)
 
 
@@ -141,7 +144,7 @@ def _torch_fidelity(file: Path, name: str, device: str) -> Extractor:
         reason = " ".join(str(error).split())[:160]
         remedy = "give weights-inception-2015-12-05-6726825d.pth; docs/evaluation.md says where it is"
         raise ValueError(explain("weights of Inception", f"{file}: {reason}", remedy)) from error
-    return Extractor(name, _Hooked(model.to(device), device), _WALKED)
+    return Extractor(name, _Hooked(model.to(device), device), _WALKED | {"device": device})
 
 
 class _Hooked:

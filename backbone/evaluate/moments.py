@@ -12,8 +12,8 @@ from solvers.errors import explain
 
 __all__ = ["Moments"]
 
-# Rows that are joined at once, 34 MB at d = 2048: a join passes over d² numbers, which for batches of 64 takes longer than
-# their products.
+# Rows that are joined at once, 34 MB at d = 2048: a join passes over d² numbers, which for batches of 64 takes longer
+# than their products.
 _BLOCK = 2048
 
 

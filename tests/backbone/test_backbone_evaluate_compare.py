@@ -183,10 +183,12 @@ def test_features_that_do_not_fit_are_refused(sets, tmp_path):
     samples, _, drawn, _ = sets
     Statistics.of(Moments.of(np.random.default_rng(0).random((50, 7)))).save(tmp_path / "wide.npz")
     Statistics.of(Moments.of(three(drawn).pool), None, "other").save(tmp_path / "other.npz")
+    Statistics.of(Moments.of(np.random.default_rng(0).random((50, 7))), None, "third").save(tmp_path / "third.npz")
     np.savez(tmp_path / "large.npz", np.zeros((90, 3, 3, 1), np.uint8))
     for file, network, expected in [
         ("wide.npz", NETWORK, "statistics of 4 features; received 7 in"),
         ("other.npz", NETWORK, "statistics of three; received of other in"),
+        ("third.npz", NETWORK, "statistics of three; received of third in"),
         ("large.npz", pixels(), "features of one width; received 6 and 9"),
     ]:
         with pytest.raises(ValueError, match=f"expected {expected}.*; remedy: "):

@@ -49,6 +49,7 @@ def test_torchscript_of_inceptions_layout_gives_all_three(tmp_path):
     np.testing.assert_allclose(found.spatial, spatial, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(shares(found.logits), probabilities, rtol=1e-4)
     assert network.name == f"torchscript:sha256={hashlib.sha256(file.read_bytes()).hexdigest()}"
+    assert network.notes["device"] == "cpu"
     assert network.notes["spatial"].startswith("first 7 channels of mixed_6/conv")
 
 

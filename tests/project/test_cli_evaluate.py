@@ -1,6 +1,9 @@
 """sit evaluate: what it prints, writes and refuses."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from scipy.linalg import sqrtm
 from sklearn.datasets import load_digits
 
 from backbone.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -102,3 +107,16 @@ def test_what_is_refused(digits, capsys):
         assert out == ""
         assert words in err
         assert "remedy: " in err
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_and_its_record_is_bounded():
+    """The short run ends well; in the stored one streamed moments need a fifth of the memory of all rows."""
+    script = ROOT / "benchmarks" / "evaluate.py"
+    run = subprocess.run([sys.executable, str(script), "--smoke"], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    rows = json.loads((ROOT / "benchmarks/results/evaluate.json").read_text())["rows"]
+    assert len(rows) == len(run.stdout.splitlines()) == 6
+    peak = {row["way"]: row["peak_mb"] for row in rows}
+    assert peak["streamed"] < peak["whole"] / 5
+    assert peak["neighbours"] < peak["by_cdist"] / 3
