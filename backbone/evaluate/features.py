@@ -16,7 +16,7 @@ from backbone.evaluate.rows import expect_finite, host
 from solvers.errors import explain
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
 
 __all__ = ["Extractor", "Features", "extractor", "from_module", "pixels"]
 
@@ -77,7 +77,7 @@ def pixels() -> Extractor:
     return Extractor("pixels", lambda images: images.reshape(len(images), -1) / 255.0, {"resize": "none"})
 
 
-def from_module(module: nn.Module, name: str, device: str = "cpu") -> Extractor:
+def from_module(module: torch.nn.Module, name: str, device: str = "cpu") -> Extractor:
     """Return the features of a torch module, with gradients off and in evaluation mode.
 
     Args:
@@ -143,7 +143,7 @@ def _attribute(choice: str, module: str, attribute: str, device: str) -> Extract
     if not callable(found) or isinstance(found, type):
         remedy = "name an Extractor, a torch module or a function of uint8 images"
         raise ValueError(explain(f"something to call at {choice}", type(found).__name__, remedy))
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(found, torch.nn.Module):
+    network = getattr(sys.modules.get("torch.nn"), "Module", ())  # torch is an extra, and there where one is given
+    if isinstance(found, network):
         return from_module(found, choice, device)
     return Extractor(choice, found)
