@@ -18,8 +18,8 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     .. math:: |\mu_a - \mu_b|^2 + \mathrm{tr}\,\Sigma_a + \mathrm{tr}\,\Sigma_b
               - 2\,\mathrm{tr}\,(\Sigma_a^{1/2} \Sigma_b \Sigma_a^{1/2})^{1/2}
 
-    With Inception features this is FID. It is biased upwards by about 1/n, see :func:`backbone.evaluate.frechet_bias`, so
-    compare sets of the same size.
+    With Inception features this is FID. It is biased upwards by about 1/n, see
+    :func:`backbone.evaluate.frechet_bias`, so compare sets of the same size.
 
     Args:
         a: features (n, d), or anything that reshapes to it along the first axis.
