@@ -13,6 +13,7 @@ from tables import ROOT, SYMBOLS, Generated, code, math, table
 FORMULAS = ROOT / "docs" / "formulas.json"
 PRECISION = ROOT / "benchmarks" / "results" / "precision.csv"
 ORDERS = ROOT / "benchmarks" / "results" / "sampler_orders.json"
+EVALUATION = ROOT / "benchmarks" / "results" / "evaluate.json"
 WORK = ROOT / "benchmarks" / "results" / "work_precision.json"
 
 
@@ -141,10 +142,26 @@ def _race(row: dict[str, Any]) -> tuple[Any, ...]:
     return f"{row['error']:.0e}", *counts, theirs, _number(row.get("ratio"), "{:.2f}")
 
 
+class EvaluationCost(Generated):
+    """Seconds and memory of each number of an evaluation, in both ways."""
+
+    sources = ("benchmarks/results/evaluate.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(EVALUATION.read_text())
+        rows = [
+            (row["case"], code(row["way"]), f"{row['seconds']:.1f}", f"{row['peak_mb']:.0f}") for row in data["rows"]
+        ]
+        versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+        note = nodes.paragraph("", f"{data['date']}, {data['processor']}, {versions}.")
+        return [table(("case", "way", "seconds", "MB beyond the input"), rows), note]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("formulas", Formulas)
     app.add_directive("precision", Precision)
     app.add_directive("sampler-orders", SamplerOrders)
+    app.add_directive("evaluation-cost", EvaluationCost)
     app.add_directive("work-precision", WorkPrecision)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

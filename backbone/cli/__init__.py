@@ -13,6 +13,7 @@ from backbone.cli.certify import certify
 from backbone.cli.convert import convert
 from backbone.cli.demo import demo
 from backbone.cli.ema import ema
+from backbone.cli.evaluate import evaluate
 from backbone.cli.lint import lint
 from backbone.cli.plot import plot
 from backbone.cli.train import command as train
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        functions = (certify, plot, demo, train(given), lint, convert, ema)
+        functions = (certify, plot, demo, train(given), lint, convert, ema, evaluate)
         commands: dict[str, Callable[..., Any]] = {function.__name__: function for function in functions}
         status: int = tyro.extras.subcommand_cli_from_dict(
             commands,
