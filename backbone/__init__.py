@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from solvers.errors import closest
 
 if TYPE_CHECKING:
+    from backbone.attention_maps import attention_distance, attention_maps, uniform_distance
     from backbone.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
     from backbone.config import SiTConfig
     from backbone.ema import EMA
     from backbone.evaluate import conditional_accuracy, frechet_distance
     from backbone.field import bind
+    from backbone.likelihood import Bits, Levels, ModelFlow, RoundTrip, dequantised_bits, log_marginal
     from backbone.model import SiT, dit, sit
     from backbone.sample import sample
     from backbone.train import NonFiniteLossError, TrainResult, train
@@ -25,42 +27,60 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMA",
+    "Bits",
     "Checkpoint",
     "CheckpointError",
+    "Levels",
+    "ModelFlow",
     "NonFiniteLossError",
+    "RoundTrip",
     "SiT",
     "SiTConfig",
     "TrainConfig",
     "TrainResult",
+    "attention_distance",
+    "attention_maps",
     "bind",
     "conditional_accuracy",
+    "dequantised_bits",
     "dit",
     "frechet_distance",
     "load_checkpoint",
+    "log_marginal",
     "sample",
     "save_checkpoint",
     "sit",
     "train",
+    "uniform_distance",
 ]
 
 _HOME = {
     "EMA": "ema",
+    "Bits": "likelihood",
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
+    "Levels": "likelihood",
+    "ModelFlow": "likelihood",
     "NonFiniteLossError": "train",
+    "RoundTrip": "likelihood",
     "SiT": "model",
     "SiTConfig": "config",
     "TrainConfig": "train_config",
     "TrainResult": "train",
+    "attention_distance": "attention_maps",
+    "attention_maps": "attention_maps",
     "bind": "field",
     "conditional_accuracy": "evaluate",
+    "dequantised_bits": "likelihood",
     "dit": "model",
     "frechet_distance": "evaluate",
     "load_checkpoint": "checkpoints",
+    "log_marginal": "likelihood",
     "sample": "sample",
     "save_checkpoint": "checkpoints",
     "sit": "model",
     "train": "train",
+    "uniform_distance": "attention_maps",
 }
 
 
