@@ -184,12 +184,15 @@ def test_distances_of_known_maps():
 
 
 def test_tokens_without_a_place_are_left_out():
-    """Half of a row on a token of the condition changes nothing: the rest counts as the whole."""
+    """Half of a row on a token of the condition changes nothing: the rest counts as the whole, as a loop adds it up."""
     weights = torch.rand(16, 16, generator=torch.Generator().manual_seed(0))
     weights = weights / weights.sum(-1, keepdim=True)
     wider = torch.zeros(18, 18)
     wider[:16, :16], wider[:16, 16], wider[16:, 16] = 0.5 * weights, 0.5, 1.0
-    assert torch.allclose(attention_distance(wider, TINY), attention_distance(weights, TINY))
+    places = [(i, j) for i in range(4) for j in range(4)]
+    far = sum(2 * math.dist(a, b) * float(weights[i, j]) for i, a in enumerate(places) for j, b in enumerate(places))
+    assert float(attention_distance(weights, TINY)) == pytest.approx(far / 16, rel=1e-5)
+    assert float(attention_distance(wider, TINY)) == pytest.approx(far / 16, rel=1e-5)
 
 
 @pytest.mark.parametrize(
