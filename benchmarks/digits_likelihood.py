@@ -42,7 +42,7 @@ class Size:
 
     steps: int = 1500
     grid: int = 10
-    exact: int = 48
+    exact: int = 32
     estimated: int = 599
     draws: int = 8
     trips: int = 16

@@ -1,4 +1,4 @@
-"""What the digits' network needs, from the record: the directives ``digits-bits``, ``digits-terms``, ``digits-noise``."""
+"""What the digits need, from the record: the directives ``digits-bits``, ``digits-terms`` and ``digits-noise``."""
 
 from __future__ import annotations
 
@@ -67,7 +67,14 @@ class Noise(Stored):
             )
             for row in self.rows("noise")
         ]
-        head = ("digits", "how many", "mean of |x₁|²", "KS distance of |x₁|² to χ²", "p", "KS distance of x₁ to N(0, 1)")
+        head = (
+            "digits",
+            "how many",
+            "mean of |x₁|²",
+            "KS distance of |x₁|² to χ²",
+            "p",
+            "KS distance of x₁ to N(0, 1)",
+        )
         return [table(head, lines)]
 
 

@@ -120,9 +120,11 @@ class Attention:
 
         from backbone.checkpoints import load_checkpoint
         from backbone.plots import attention_page, read_attention
+        from backbone.plots.attention import check_choice
 
         patches = [_place(text) for text in self.patch]
         found = load_checkpoint(self.checkpoint)
+        check_choice(found.model.config, patches, self.blocks, self.heads)
         schedule, prediction = self._trained(found.extra)
         reading = read_attention(
             found.model,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from interpolants import Schedule
 
-__all__ = ["Reading", "attention_page", "distance_curves", "read_attention"]
+__all__ = ["Reading", "attention_page", "check_choice", "distance_curves", "read_attention"]
 
 STEPS = 50
 EVERY = 5
@@ -112,9 +112,7 @@ def read_attention(
 
 def _check(config: SiTConfig, times: Sequence[float], domain: tuple[float, float], label: int | None) -> None:
     """Refuse networks without a grid or with timesteps, and times that are never reached."""
-    if not config.grid:
-        received = f"a network of vectors of {config.in_channels} numbers, one token without neighbours"
-        raise ValueError(explain("a network of images or sequences", received, "there is no attention to look at"))
+    _expect_grid(config)
     if config.timesteps is not None:
         remedy = "read a DiT with attention_maps(model, x, timestep, y)"
         raise ValueError(explain("a network of continuous time", f"one of {config.timesteps} timesteps", remedy))
@@ -124,6 +122,13 @@ def _check(config: SiTConfig, times: Sequence[float], domain: tuple[float, float
     if label is not None and not 0 <= label <= config.null_class:
         wanted = f"a label 0 … {config.null_class} ({config.null_class} is the null class)"
         raise ValueError(explain(wanted, str(label), "leave it out for the null class"))
+
+
+def _expect_grid(config: SiTConfig) -> None:
+    """Refuse networks of vectors."""
+    if not config.grid:
+        received = f"a network of vectors of {config.in_channels} numbers, one token without neighbours"
+        raise ValueError(explain("a network of images or sequences", received, "there is no attention to look at"))
 
 
 def distance_curves(ax: Axes, reading: Reading) -> Axes:
@@ -175,7 +180,7 @@ def attention_page(
     patches = patches or [tuple(side // 2 for side in config.grid)]
     blocks = blocks or sorted({round(b) for b in np.linspace(0, config.depth - 1, min(MOST, config.depth))})
     heads = heads or range(min(MOST, config.num_heads))
-    _check_choice(config, patches, blocks, heads)
+    check_choice(config, patches, blocks, heads)
     rows, columns = len(patches) * len(blocks), len(reading.times) * len(heads)
     with style():
         side = 0.62
@@ -187,10 +192,15 @@ def attention_page(
     return figure
 
 
-def _check_choice(
+def check_choice(
     config: SiTConfig, patches: Sequence[tuple[int, ...]], blocks: Sequence[int], heads: Sequence[int]
 ) -> None:
-    """Refuse patches, blocks and heads that the network lacks."""
+    """Refuse patches, blocks and heads that a network lacks; none are the default.
+
+    Raises:
+        ValueError: any that is not there; a network of vectors.
+    """
+    _expect_grid(config)
     for query in patches:
         if len(query) != len(config.grid) or any(not 0 <= i < side for i, side in zip(query, config.grid)):
             last = ",".join(str(side - 1) for side in config.grid)

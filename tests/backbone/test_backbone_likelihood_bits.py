@@ -32,7 +32,7 @@ def pixel():
 
     The flow of one number is increasing, so the mass of a bin is that of the interval of noise that it becomes.
     """
-    flow, levels = ModelFlow(network(1), Linear(), uniform(6, 0.0, 1.0)), Levels(2, -1.5, 1.5)
+    flow, levels = ModelFlow(network(1), Linear(), uniform(4, 0.0, 1.0)), Levels(2, -1.5, 1.5)
     edges = torch.tensor([[-3.0], [0.0], [3.0]], dtype=torch.float64)
     mass = torch.special.ndtr(flow.encode(edges).x[:, 0]).diff()
     x = torch.tensor([-1.5, 1.5], dtype=torch.float64).repeat_interleave(300)[:, None]

@@ -50,7 +50,8 @@ def follow(model, label, samples, seed=0):
 def test_the_figure_has_the_maps_and_the_distances(checkpoint, tmp_path, capsys):
     """The CSV holds the rows of the map of each block, head and time, and the distances: those of an own solve."""
     out = tmp_path / "new" / "look.png"
-    assert main(["plot", "attention", str(checkpoint), "--label", "1", "--samples", "3", "--out", str(out)]) == 0
+    options = ["--label", "1", "--samples", "3", "--times", "0.9", "0.1", "--out", str(out)]
+    assert main(["plot", "attention", str(checkpoint), *options]) == 0
     assert capsys.readouterr().out.split() == [str(out), str(out.with_suffix(".csv"))]
     assert out.read_bytes().startswith(b"\x89PNG")
     with out.with_suffix(".csv").open() as stream:
@@ -90,7 +91,10 @@ def test_choices_of_patches_times_blocks_and_heads(checkpoint, tmp_path):
     "config",
     [
         dataclasses.replace(SMALL, conditioning="in-context", in_channels=3, num_classes=0),
-        dataclasses.replace(SMALL, input_size=(12,), in_channels=4, depth=9, positions="rope"),
+        pytest.param(
+            dataclasses.replace(SMALL, input_size=(12,), in_channels=4, depth=9, positions="rope"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["in-context colour", "deep sequence"],
 )
@@ -157,6 +161,7 @@ def test_checkpoints_that_cannot_be_drawn(tmp_path, capsys):
         assert words in error
         assert "remedy" in error
     out = tmp_path / "f.png"
-    options = ["--schedule", "gvp", "--prediction", "velocity", "--samples", "1", "--out", str(out)]
+    options = ["--schedule", "gvp", "--prediction", "velocity", "--samples", "1", "--times", "0.5", "--heads", "0"]
+    options += ["--out", str(out)]
     assert main(["plot", "attention", str(tmp_path / "bare"), *options]) == 0
     assert out.is_file()

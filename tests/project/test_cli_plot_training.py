@@ -31,7 +31,14 @@ def numbers(file):
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize(
+    ("suffix", "magic"),
+    [
+        ("png", b"\x89PNG"),
+        pytest.param("svg", b"<?xml", marks=pytest.mark.slow),
+        pytest.param("pdf", b"%PDF", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_is_drawn_with_its_numbers(suffix, magic, tmp_path, capsys):
     """The figure has the format of its suffix, and the CSV every reading of every quantity that was written."""
     run, out = write(tmp_path / "small", decaying(30)), tmp_path / "new" / f"curve.{suffix}"
