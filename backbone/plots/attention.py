@@ -233,7 +233,7 @@ def _maps(
                 picture = weights[m, k].reshape(grid).numpy()
                 gid, top = f"block {block}, head {head}, {where}", float(weights.max())
                 ax.imshow(picture, vmin=0.0, vmax=top, cmap="Blues", aspect=_aspect(grid), gid=gid)
-                _mark(ax, query, 1.0, COLOURS[1 + patches.index(query)])
+                _mark(ax, query, 1.0, _colour(patches.index(query)))
                 _bare(ax)
                 if r == 1:
                     ax.set_title(f"head {head}", fontsize=7, loc="center", pad=2)
@@ -249,8 +249,8 @@ def _state(ax: Axes, reading: Reading, m: int, patches: Sequence[tuple[int, ...]
         ax.imshow((plane.permute(1, 2, 0).numpy() / 2 + 0.5).clip(0, 1))
     else:
         ax.imshow(-plane.mean(0).numpy(), cmap="gray", interpolation="nearest", aspect=_aspect(plane.shape[1:]))
-    for query, colour in zip(patches, COLOURS[1:]):
-        _mark(ax, query, patch, colour)
+    for index, query in enumerate(patches):
+        _mark(ax, query, patch, _colour(index))
     _bare(ax)
     ax.set_title(f"t = {reading.times[m]:g}", loc="center")
 
@@ -263,6 +263,11 @@ def _mark(ax: Axes, query: tuple[int, ...], side: float, colour: str) -> None:
     height = side if len(query) == 2 else 1.0
     corner = (column * side - 0.5, row * height - 0.5)
     ax.add_patch(Rectangle(corner, side, height, fill=False, edgecolor=colour, linewidth=1.2, clip_on=False))
+
+
+def _colour(index: int) -> str:
+    """Return the colour of a patch; the first of all colours is too near to that of the maps."""
+    return COLOURS[1 + index % (len(COLOURS) - 1)]
 
 
 def _plane(grid: tuple[int, ...]) -> tuple[int, int]:

@@ -165,3 +165,13 @@ def test_checkpoints_that_cannot_be_drawn(tmp_path, capsys):
     options += ["--out", str(out)]
     assert main(["plot", "attention", str(tmp_path / "bare"), *options]) == 0
     assert out.is_file()
+
+
+@pytest.mark.parametrize(
+    "options", [["--out", "look.jpg"], ["--patch", "5,5"], ["--blocks", "7"], ["--patch", "here"]], ids=" ".join
+)
+def test_the_network_is_not_asked_in_vain(options, checkpoint, monkeypatch, capsys):
+    """A file or a choice that is refused is refused before the network runs."""
+    monkeypatch.setattr("backbone.plots.read_attention", None)
+    assert main(["plot", "attention", str(checkpoint), *options]) == 2
+    assert "remedy" in capsys.readouterr().err
