@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from solvers.errors import closest
 
 if TYPE_CHECKING:
+    from backbone.attention_maps import attention_distance, attention_maps, uniform_distance
     from backbone.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
     from backbone.config import SiTConfig
     from backbone.data.arrays import Arrays
     from backbone.ema import EMA, Averages, PowerEMA, post_hoc, save_snapshot
     from backbone.evaluate import conditional_accuracy, frechet_distance
     from backbone.field import bind
+    from backbone.likelihood import Bits, Levels, ModelFlow, RoundTrip, dequantised_bits, log_marginal
     from backbone.model import SiT, dit, sit
     from backbone.sample import sample
     from backbone.train.config import TrainConfig
@@ -30,52 +32,70 @@ __all__ = [
     "EMA",
     "Arrays",
     "Averages",
+    "Bits",
     "Checkpoint",
     "CheckpointError",
+    "Levels",
+    "ModelFlow",
     "NonFiniteLossError",
     "PowerEMA",
     "Record",
+    "RoundTrip",
     "SiT",
     "SiTConfig",
     "TrainConfig",
     "TrainResult",
+    "attention_distance",
+    "attention_maps",
     "bind",
     "conditional_accuracy",
+    "dequantised_bits",
     "dit",
     "frechet_distance",
     "load_checkpoint",
+    "log_marginal",
     "post_hoc",
     "sample",
     "save_checkpoint",
     "save_snapshot",
     "sit",
     "train",
+    "uniform_distance",
 ]
 
 _HOME = {
     "EMA": "ema",
     "Arrays": "data.arrays",
     "Averages": "ema",
+    "Bits": "likelihood",
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
+    "Levels": "likelihood",
+    "ModelFlow": "likelihood",
     "NonFiniteLossError": "train.readings",
     "PowerEMA": "ema",
     "Record": "train.record",
+    "RoundTrip": "likelihood",
     "SiT": "model",
     "SiTConfig": "config",
     "TrainConfig": "train.config",
     "TrainResult": "train.loop",
+    "attention_distance": "attention_maps",
+    "attention_maps": "attention_maps",
     "bind": "field",
     "conditional_accuracy": "evaluate",
+    "dequantised_bits": "likelihood",
     "dit": "model",
     "frechet_distance": "evaluate",
     "load_checkpoint": "checkpoints",
+    "log_marginal": "likelihood",
     "post_hoc": "ema",
     "sample": "sample",
     "save_checkpoint": "checkpoints",
     "save_snapshot": "ema",
     "sit": "model",
     "train": "train.loop",
+    "uniform_distance": "attention_maps",
 }
 
 

@@ -23,6 +23,8 @@ __all__ = [
     "PatchEmbedding",
     "RMSNorm",
     "SwiGLU",
+    "attend",
+    "attention_weights",
     "make_norm",
     "modulate",
 ]
@@ -82,6 +84,12 @@ def make_norm(config: SiTConfig, width: int, *, affine: bool) -> nn.Module:
     return nn.LayerNorm(width, eps=1e-6, elementwise_affine=affine)
 
 
+def attention_weights(q_NKTE: Tensor, k_NKSE: Tensor) -> Tensor:
+    r"""Return :math:`\mathrm{softmax}(qk^⊤/\sqrt E)`, (N, K, T, S): the share of each token in what a query reads."""
+    scores = q_NKTE @ k_NKSE.transpose(-2, -1) / math.sqrt(q_NKTE.shape[-1])
+    return scores.softmax(dim=-1)
+
+
 def attend(q_NKTE: Tensor, k_NKSE: Tensor, v_NKSE: Tensor, kind: str) -> Tensor:
     r"""Return :math:`\mathrm{softmax}(qk^⊤/\sqrt E)\,v`, (N, T, D) with the heads one after the other.
 
@@ -90,8 +98,7 @@ def attend(q_NKTE: Tensor, k_NKSE: Tensor, v_NKSE: Tensor, kind: str) -> Tensor:
     if kind == "fused":
         out_NKTE = F.scaled_dot_product_attention(q_NKTE, k_NKSE, v_NKSE)
     else:
-        scores = q_NKTE @ k_NKSE.transpose(-2, -1) / math.sqrt(q_NKTE.shape[-1])
-        out_NKTE = scores.softmax(dim=-1).to(v_NKSE.dtype) @ v_NKSE
+        out_NKTE = attention_weights(q_NKTE, k_NKSE).to(v_NKSE.dtype) @ v_NKSE
     return out_NKTE.transpose(1, 2).flatten(2)
 
 
@@ -112,6 +119,11 @@ class Attention(nn.Module):
 
     def forward(self, x_NTD: Tensor, angles_TF: Tensor | None = None) -> Tensor:
         """Return the attended tokens (N, T, D); with angles, queries and keys are turned by them."""
+        out: Tensor = self.proj(attend(*self.heads(x_NTD, angles_TF), self.kind))
+        return out
+
+    def heads(self, x_NTD: Tensor, angles_TF: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values of every head, (N, K, T, E) each."""
         n, t, d = x_NTD.shape
         q_NKTE, k_NKTE, v_NKTE = (
             self.qkv(x_NTD).view(n, t, 3, self.num_heads, d // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
@@ -119,8 +131,7 @@ class Attention(nn.Module):
         q_NKTE, k_NKTE = self.q_norm(q_NKTE).to(v_NKTE.dtype), self.k_norm(k_NKTE).to(v_NKTE.dtype)
         if angles_TF is not None:
             q_NKTE, k_NKTE = rotate(q_NKTE, angles_TF), rotate(k_NKTE, angles_TF)
-        out: Tensor = self.proj(attend(q_NKTE, k_NKTE, v_NKTE, self.kind))
-        return out
+        return q_NKTE, k_NKTE, v_NKTE
 
 
 class CrossAttention(nn.Module):
@@ -141,13 +152,16 @@ class CrossAttention(nn.Module):
 
     def forward(self, x_NTD: Tensor, c_NSD: Tensor) -> Tensor:
         """Return what the tokens (N, T, D) read from the tokens c (N, S, D) of the condition."""
+        out: Tensor = self.proj(attend(*self.heads(x_NTD, c_NSD), self.kind))
+        return out
+
+    def heads(self, x_NTD: Tensor, c_NSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the queries (N, K, T, E) of the tokens, and the keys and values (N, K, S, E) of the condition."""
         n, s, d = c_NSD.shape
         q_NKTE = self.q(x_NTD).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         kv = self.kv(c_NSD.to(x_NTD.dtype)).view(n, s, 2, self.num_heads, d // self.num_heads)
         k_NKSE, v_NKSE = kv.permute(2, 0, 3, 1, 4).unbind(0)
-        q_NKTE, k_NKSE = self.q_norm(q_NKTE).to(v_NKSE.dtype), self.k_norm(k_NKSE).to(v_NKSE.dtype)
-        out: Tensor = self.proj(attend(q_NKTE, k_NKSE, v_NKSE, self.kind))
-        return out
+        return self.q_norm(q_NKTE).to(v_NKSE.dtype), self.k_norm(k_NKSE).to(v_NKSE.dtype), v_NKSE
 
 
 def _head_norms(config: SiTConfig) -> tuple[nn.Module, nn.Module]:

@@ -13,6 +13,7 @@ import backbone
 import backbone.evaluate
 import interpolants
 import solvers
+from backbone import plots as backbone_plots
 from interpolants import diffusion, guidance, plots, times, weights
 from interpolants.adapters import diffusers as diffusers_adapter
 from interpolants.adapters import transport
@@ -24,7 +25,7 @@ PUBLIC = {
     for module in (
         *(interpolants, diffusion, guidance, weights, times, plots, diffusers_adapter, transport),
         *(solvers, compiled, inverted, likelihood, noise, order),
-        *(backbone, backbone.evaluate),
+        *(backbone, backbone.evaluate, backbone_plots),
     )
     for name in module.__all__
 }
