@@ -12,22 +12,21 @@ Under :class:`~interpolants.TrigFlow` this is :math:`f = \cos t\,x - \sin t\,F`,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import torch
-from sympy import Expr
 from torch import Tensor
 
 from backbone.draws import Draws
 from backbone.few_step.along import Velocity, along
-from backbone.few_step.intervals import expect_exact_ends
+from backbone.few_step.intervals import at_least_float32, expect_exact_ends
 from backbone.few_step.network import expect_forward_mode, velocity_field
 from backbone.losses import dropped
 from backbone.model import SiT
 from interpolants import Data, Objective, Schedule
 from interpolants import Velocity as VelocityPrediction
-from interpolants.coefficient import pad
+from interpolants.coefficient import Coefficient, pad
 from interpolants.prediction import conversion
 from interpolants.symbols import derivative
 from interpolants.times import LogNormalSigma, Times
@@ -63,17 +62,19 @@ def consistency_tangent(
     References: Lu & Song (2024), arXiv 2410.11081, §4.1 and eq. 6.
     """
     value, slope = along(velocity, time, x, direction)
-    data = conversion(schedule, VelocityPrediction, Data)
-    a, b = data.A, data.B
-    weight = schedule.expressions["alpha"] / schedule.expressions["wronskian"]
-
-    def at(expression: Expr) -> Tensor:
-        found: Tensor = pad(schedule.coefficient(expression)(time), x)
-        return found
-
-    rest = at(weight * derivative(a)) * x + at(weight * (derivative(b) + a)) * value + at(weight * b) * slope
+    flat, of_x, of_value, of_slope = (pad(factor(time), x) for factor in _factors(schedule))
+    rest = of_x * x + of_value * value + of_slope * slope
     ramp = pad(warm, x) if isinstance(warm, Tensor) else warm
-    return value, at(weight * a) * (direction - value) + ramp * rest
+    return value, flat * (direction - value) + ramp * rest
+
+
+@lru_cache(maxsize=64)
+def _factors(schedule: Schedule) -> tuple[Coefficient, ...]:
+    """Return α/W times A, Ȧ, Ḃ + A and B."""
+    data = conversion(schedule, VelocityPrediction, Data)
+    weight = schedule.expressions["alpha"] / schedule.expressions["wronskian"]
+    parts = (data.A, derivative(data.A), derivative(data.B) + data.A, data.B)
+    return tuple(schedule.coefficient(weight * part, "the tangent of a consistency function") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Consistency:
         direction = batch.target if self.teacher is None else self._taught(self.teacher, time, batch.x_t, y, drop)
         velocity = velocity_field(model, y, drop)
         value, tangent = consistency_tangent(self.schedule, velocity, time, batch.x_t, direction, self._warm(draws))
-        value, tangent = value.float(), tangent.detach().float()
+        value, tangent = at_least_float32(value), at_least_float32(tangent.detach())
         if self.offset is not None:
             size = tangent.square().flatten(1).mean(dim=1).sqrt()
             tangent = tangent / pad(size + self.offset, tangent)
@@ -147,7 +148,7 @@ class Consistency:
 
         null = teacher.config.null_class
         labels = torch.full_like(drop, null, dtype=torch.int64) if y is None else torch.where(drop, null, y)
-        return bind(teacher, labels, self.guidance)(time, x).float()
+        return at_least_float32(bind(teacher, labels, self.guidance)(time, x))
 
     def _warm(self, draws: Draws) -> Tensor | float:
         """Return ρ of each sample: its number over ``warmup``, at most 1."""

@@ -19,7 +19,14 @@ from interpolants.coefficient import pad
 from interpolants.times import LogitNormal, Times
 from solvers.errors import explain
 
-__all__ = ["IntervalLoss", "adaptively_weighted", "expect_exact_ends", "guided_velocity", "sum_of_squares"]
+__all__ = [
+    "IntervalLoss",
+    "adaptively_weighted",
+    "at_least_float32",
+    "expect_exact_ends",
+    "guided_velocity",
+    "sum_of_squares",
+]
 
 
 def expect_exact_ends(schedule: Schedule) -> None:
@@ -111,13 +118,17 @@ class IntervalLoss(ABC):
             return velocity
         if y is None:
             raise ValueError(explain("labels for guidance", "a network without labels", "leave omega=1, kappa=0"))
-        unconditional = average_field(model, y, torch.ones_like(drop))(time, time, x).float()
-        conditional = average_field(model, y)(time, time, x).float() if self.kappa else unconditional
+        unconditional = average_field(model, y, torch.ones_like(drop))(time, time, x)
+        conditional = average_field(model, y)(time, time, x) if self.kappa else unconditional
         found = guided_velocity(velocity, conditional, unconditional, self.omega, self.kappa)
         return torch.where(pad(drop, x), velocity, found)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return what a network computed in half precision as float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def sum_of_squares(error: Tensor) -> Tensor:
-    """Return the sum over all axes but the first, (N,), in float32 or better."""
-    wide = error.to(torch.promote_types(error.dtype, torch.float32))
-    return wide.square().flatten(1).sum(dim=1)
+    """Return the sum of squares over all axes but the first, (N,), in float32 or better."""
+    return at_least_float32(error).square().flatten(1).sum(dim=1)

@@ -34,7 +34,7 @@ def as_flow_map(model: SiT) -> SiT:
 
 
 def average_field(model: SiT, y: Tensor | None, drop_labels: Tensor | None = None) -> AverageVelocity:
-    r"""Return :math:`u(r, t, x)` of a network for fixed labels, in the order of :func:`interpolants.average_velocity`.
+    """Return u(r, t, x) of a network for fixed labels, as :func:`interpolants.flow_map.average_velocity` has it.
 
     Args:
         model: a network with ``flow_map=True``.

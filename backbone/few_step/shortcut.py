@@ -17,7 +17,7 @@ from torch import Tensor
 
 from backbone.draws import Draws
 from backbone.few_step.along import AverageVelocity
-from backbone.few_step.intervals import expect_exact_ends
+from backbone.few_step.intervals import at_least_float32, expect_exact_ends
 from backbone.few_step.network import average_field, expect_flow_map
 from backbone.losses import dropped
 from backbone.model import SiT
@@ -102,9 +102,9 @@ class Shortcut:
         batch = self.objective.at(x_data, draws.normal("noise", tuple(x_data.shape[1:])), time)
         average = average_field(model, y, dropped(model, draws))
         with torch.no_grad():
-            mean = two_steps(average, start, time, batch.x_t, finest).float()
+            mean = at_least_float32(two_steps(average, start, time, batch.x_t, finest))
         target = torch.where(pad(consistent, mean), mean, batch.target)
-        return (average(start, time, batch.x_t).float() - target).square().flatten(1).mean(dim=1)
+        return (at_least_float32(average(start, time, batch.x_t)) - target).square().flatten(1).mean(dim=1)
 
     def _interval(self, draws: Draws, consistent: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Return r, t, and whether the half step is the smallest: on the grids of 2d, or r = t elsewhere."""
