@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import backbone
+import backbone.few_step
 import interpolants
 import solvers
 from interpolants import diffusion, guidance, plots, times, weights
@@ -23,7 +24,7 @@ PUBLIC = {
     for module in (
         *(interpolants, diffusion, guidance, weights, times, plots, diffusers_adapter, transport),
         *(solvers, compiled, inverted, likelihood, noise, order),
-        backbone,
+        *(backbone, backbone.few_step),
     )
     for name in module.__all__
 }
