@@ -81,27 +81,22 @@ def renewed(model: SiT, labels: Tensor, rng: torch.Generator, n: int) -> Solutio
     return sample_consistency(model, labels, schedule=SCHEDULE, rng=rng, ts=uniform(n))
 
 
+WARM = 150 * BATCH
 VARIANTS = (
     Variant("velocity", lambda _: Objective(SCHEDULE), 1500, 4e-3, "", along_velocity, (50, 1, 2, 4)),
-    Variant("MeanFlow", lambda _: MeanFlow(SCHEDULE), 1000, 2e-3, "velocity", along_map),
-    Variant("Improved MeanFlow", lambda _: ImprovedMeanFlow(SCHEDULE), 1000, 2e-3, "velocity", along_map),
-    Variant("shortcut", lambda _: Shortcut(SCHEDULE), 1000, 2e-3, "velocity", along_map),
+    Variant("MeanFlow", lambda _: MeanFlow(SCHEDULE), 600, 2e-3, "velocity", along_map),
+    Variant("Improved MeanFlow", lambda _: ImprovedMeanFlow(SCHEDULE), 600, 2e-3, "velocity", along_map),
+    Variant("shortcut", lambda _: Shortcut(SCHEDULE), 800, 2e-3, "velocity", along_map),
     Variant(
-        "consistency, from a teacher",
-        lambda teacher: Consistency(SCHEDULE, teacher=teacher, warmup=200 * BATCH),
-        1000,
+        "consistency of a teacher",
+        lambda v: Consistency(SCHEDULE, warmup=WARM, teacher=v),
+        600,
         2e-3,
         "velocity",
         renewed,
     ),
-    Variant(
-        "consistency, from data",
-        lambda _: Consistency(SCHEDULE, warmup=200 * BATCH),
-        1000,
-        2e-3,
-        "velocity",
-        renewed,
-    ),
+    Variant("consistency of data", lambda _: Consistency(SCHEDULE, warmup=WARM), 600, 2e-3, "velocity", renewed),
+    Variant("MeanFlow, new weights", lambda _: MeanFlow(SCHEDULE), 900, 4e-3, "", along_map),
 )
 
 
@@ -127,7 +122,7 @@ def trained(variant: Variant, data: Digits, folder: Path, steps: int | None) -> 
 def _network(variant: Variant, continued: SiT | None) -> SiT:
     """Return the network to train: a flow map for what samples along one, and attention with a forward mode."""
     if continued is None:
-        return SiT(dataclasses.replace(MODEL, attention="math"))
+        return SiT(dataclasses.replace(MODEL, attention="math", flow_map=variant.draw is along_map))
     if variant.draw is along_map:
         return as_flow_map(continued)
     twin = SiT(continued.config)

@@ -19,6 +19,7 @@ from backbone.few_step import (
     meanflow_target,
     two_steps,
 )
+from backbone.few_step.intervals import adaptively_weighted
 from interpolants import Gaussian, Linear, Path
 from interpolants.flow_map import average_velocity, consistency_function
 from solvers import ExponentialEulerMaruyama, solve
@@ -157,6 +158,26 @@ def test_the_exact_average_is_a_fixed_point_of_the_conditional_loss(flow, loss):
                 gradients.append(abs(float(gradient)))
         assert max(gradients[:4]) < 1e-9
         assert max(gradients[4:]) > 1e-3
+
+
+@pytest.mark.parametrize("loss", [MeanFlow, ImprovedMeanFlow])
+def test_derivatives_and_weights_carry_no_gradient(loss):
+    """The gradient in θ of u = θ x (1 + t r) is 2⟨error, ∂u/∂θ⟩, the derivative along v being held; so is a weight."""
+    flow = FLOWS[0]
+    start, time, x = batch(flow, 8)
+    theta, velocity = torch.tensor(0.7, dtype=torch.float64, requires_grad=True), torch.cos(x)
+    r, t = start[:, None], time[:, None]
+    squares = loss(flow.schedule).squares(lambda r, t, x: theta * x * (1 + t * r)[:, None], start, time, x, velocity)
+    tangent = velocity if loss is MeanFlow else 0.7 * x * (1 + t * t)
+    error = 0.7 * x * (1 + t * r) + (t - r) * 0.7 * (tangent * (1 + t * r) + x * r) - velocity
+    wanted = 2 * (error * x * (1 + t * r)).sum(1)
+    torch.testing.assert_close(squares.detach(), error.square().sum(1))
+    for i in range(8):
+        (gradient,) = torch.autograd.grad(squares[i], theta, retain_graph=True)
+        assert float(gradient) == pytest.approx(float(wanted[i]), rel=1e-9)
+        weighted = adaptively_weighted(squares[i], 0.5, 0.01)
+        (gradient,) = torch.autograd.grad(weighted, theta, retain_graph=True)
+        assert float(gradient) == pytest.approx(float(wanted[i] / (squares[i].detach() + 0.01) ** 0.5), rel=1e-9)
 
 
 @schedules
