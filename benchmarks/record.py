@@ -17,11 +17,18 @@ __all__ = ["arguments", "in_turn", "record"]
 RESULTS = Path(__file__).parent / "results"
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """Parse ``--smoke`` (a run of seconds that only shows that the script works) and ``--save``."""
+def arguments(description: str, **more: str) -> argparse.Namespace:
+    """Parse ``--smoke`` (a run of seconds that only shows that the script works) and ``--save``.
+
+    Args:
+        description: what the script does.
+        more: further options with a text as value, by their help.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--smoke", action="store_true", help="few repetitions; the numbers mean nothing")
     parser.add_argument("--save", action="store_true", help="write the record under benchmarks/results")
+    for name, text in more.items():
+        parser.add_argument(f"--{name}", default="", help=text)
     return parser.parse_args()
 
 

@@ -15,6 +15,7 @@ PRECISION = ROOT / "benchmarks" / "results" / "precision.csv"
 ORDERS = ROOT / "benchmarks" / "results" / "sampler_orders.json"
 EVALUATION = ROOT / "benchmarks" / "results" / "evaluate.json"
 WORK = ROOT / "benchmarks" / "results" / "work_precision.json"
+FEW = ROOT / "benchmarks" / "results" / "few_step.json"
 
 
 class Formulas(Generated):
@@ -157,6 +158,32 @@ class EvaluationCost(Generated):
         return [table(("case", "way", "seconds", "MB beyond the input"), rows), note]
 
 
+class FewStep(Generated):
+    """For each objective and number of steps: accuracy, Fréchet distance and spread, and what training took."""
+
+    sources = ("benchmarks/results/few_step.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(FEW.read_text())
+        head = ("objective", "from", "training", "sampling", "evaluations", "accuracy", "Fréchet", "spread")
+        line = f"{data['date']}, torch {data['versions']['torch']}, {data['processor']}"
+        return [table(head, [_few_step_cells(row) for row in data["rows"]]), nodes.paragraph("", line)]
+
+
+def _few_step_cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    shown = ("accuracy", "{:.3f}"), ("frechet", "{:.2f}"), ("within", "{:.2f}")
+    scores = tuple(_with_spread(row, name, form) for name, form in shown)
+    if "steps" not in row:
+        return row["objective"], "", "", "", "", *scores
+    training = f"{row['train_steps']} steps, {row['seconds']:.0f} s"
+    return row["objective"], row["from"] or "new weights", training, row["method"], str(row["nfe"]), *scores
+
+
+def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
+    spread = row.get(f"{name} spread")
+    return form.format(row[name]) + ("" if spread is None else f" ± {form.format(spread)}")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("formulas", Formulas)
@@ -164,4 +191,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("sampler-orders", SamplerOrders)
     app.add_directive("evaluation-cost", EvaluationCost)
     app.add_directive("work-precision", WorkPrecision)
+    app.add_directive("few-step", FewStep)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

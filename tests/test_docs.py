@@ -11,6 +11,7 @@ import pytest
 
 import backbone
 import backbone.evaluate
+import backbone.few_step
 import interpolants
 import solvers
 from backbone import plots as backbone_plots
@@ -25,7 +26,7 @@ PUBLIC = {
     for module in (
         *(interpolants, diffusion, guidance, weights, times, plots, diffusers_adapter, transport),
         *(solvers, compiled, inverted, likelihood, noise, order),
-        *(backbone, backbone.evaluate, backbone_plots),
+        *(backbone, backbone.evaluate, backbone.few_step, backbone_plots),
     )
     for name in module.__all__
 }
