@@ -21,6 +21,7 @@ from record import arguments, record
 from torch import Tensor
 
 from backbone import SiT, conditional_accuracy, frechet_distance, load_checkpoint, sample, save_checkpoint, train
+from backbone.data.arrays import Arrays
 from backbone.data.digits import Digits, DigitsClassifier, fit_classifier, load_digits
 from backbone.demo.digits import MODEL, training
 from backbone.few_step import (
@@ -112,7 +113,7 @@ def trained(variant: Variant, data: Digits, folder: Path, steps: int | None) -> 
             training(steps or variant.steps, 0), batch_size=BATCH, learning_rate=variant.rate, clip_norm=1.0
         )
         loss = variant.loss(model if continued is None else continued)
-        result = train(model, data.images, data.labels, recipe, objective=loss)
+        result = train(model, Arrays(data.images, data.labels), recipe, objective=loss)
         kept = {"train_steps": recipe.steps, "rate": variant.rate, "seconds": round(result.seconds, 1)}
         save_checkpoint(file, result.averaged, extra=kept)
     found = load_checkpoint(file)

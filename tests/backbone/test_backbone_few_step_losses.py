@@ -6,7 +6,7 @@ import pytest
 import torch
 from backbone_support import perturb
 
-from backbone import EMA, SiT, SiTConfig, TrainConfig, bind, train
+from backbone import EMA, Arrays, SiT, SiTConfig, TrainConfig, bind, train
 from backbone.draws import Draws
 from backbone.few_step import Consistency, ImprovedMeanFlow, MeanFlow, Shortcut
 from interpolants import GVP, VP, Linear, zero_terminal_snr
@@ -219,7 +219,7 @@ def test_a_loss_trains(name, data):
         torch.manual_seed(0)
         net = perturb(SiT(TOY), 0.1)
         config = TrainConfig(steps=2, batch_size=8, learning_rate=1e-3, ema_decay=0.5)
-        results.append(train(net, x.float(), y, config, objective=LOSSES[name]))
+        results.append(train(net, Arrays(x.float(), y, net.config.num_classes), config, objective=LOSSES[name]))
     assert results[0].losses == results[1].losses
     assert isinstance(results[0].ema, EMA)
     for one, two in zip(*(result.averaged.parameters() for result in results)):

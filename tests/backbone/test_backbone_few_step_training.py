@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from backbone import SiT, TrainConfig, sample, train
+from backbone import Arrays, SiT, TrainConfig, sample, train
 from backbone.few_step import (
     Consistency,
     ImprovedMeanFlow,
@@ -44,7 +44,7 @@ def velocity(request, data):
     torch.manual_seed(0)
     model = SiT.for_vectors(2, num_classes=2, hidden_size=64, depth=2, num_heads=2, attention="math")
     config = TrainConfig(**(STEPS | {"steps": 1200, "learning_rate": 4e-3}))
-    return schedule, train(model, *data, config, objective=Objective(schedule)).averaged
+    return schedule, train(model, Arrays(*data), config, objective=Objective(schedule)).averaged
 
 
 def hits(x):
@@ -76,7 +76,9 @@ def test_one_step_along_a_trained_map_meets_the_clusters(loss, velocity, data):
     schedule, model = velocity
     torch.manual_seed(0)
     options = {"levels": 4} if loss is Shortcut else {}
-    trained = train(as_flow_map(model), *data, TrainConfig(**STEPS), objective=loss(schedule, **options)).averaged
+    trained = train(
+        as_flow_map(model), Arrays(*data), TrainConfig(**STEPS), objective=loss(schedule, **options)
+    ).averaged
     share, right = hits(sample_flow_map(trained, LABELS, schedule=schedule, rng=generator()).x)
     assert share > 0.8
     assert abs(right - 0.5) < 0.15
@@ -89,7 +91,7 @@ def test_one_step_of_a_consistency_model_meets_the_clusters(taught, velocity, da
     network = SiT(model.config)
     network.load_state_dict(model.state_dict())
     loss = Consistency(schedule, teacher=model if taught else None, warmup=150 * STEPS["batch_size"])
-    trained = train(network, *data, TrainConfig(**STEPS), objective=loss).averaged
+    trained = train(network, Arrays(*data), TrainConfig(**STEPS), objective=loss).averaged
     for ts in (None, schedule.domain[1] * uniform(2)):
         share, right = hits(sample_consistency(trained, LABELS, schedule=schedule, rng=generator(), ts=ts).x)
         assert share > 0.8
