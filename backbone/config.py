@@ -183,6 +183,11 @@ class SiTConfig:
         return self.in_channels * (2 if self.learn_sigma else 1)
 
     @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of a prediction without its batch, that of the input: (C, H, W), (C, L) or (C,)."""
+        return (self.in_channels, *self.size)
+
+    @property
     def head_size(self) -> int:
         """Width of an attention head."""
         return self.hidden_size // self.num_heads

@@ -74,7 +74,9 @@ class SiT(nn.Module):
             self.pos_embed = nn.Parameter(torch.zeros(1, config.tokens, width))
         self.blocks = nn.ModuleList(make_block(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(config)
-        self.reset_parameters()
+        # On the meta device there are no numbers to draw, and torch would load its compiler to draw none.
+        if not self.x_embedder.proj.weight.is_meta:
+            self.reset_parameters()
 
     @classmethod
     def for_vectors(cls, features: int, /, **overrides: Any) -> SiT:

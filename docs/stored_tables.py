@@ -16,6 +16,8 @@ ORDERS = ROOT / "benchmarks" / "results" / "sampler_orders.json"
 EVALUATION = ROOT / "benchmarks" / "results" / "evaluate.json"
 WORK = ROOT / "benchmarks" / "results" / "work_precision.json"
 FEW = ROOT / "benchmarks" / "results" / "few_step.json"
+NETWORK = ROOT / "benchmarks" / "results" / "backbone.json"
+DEVICE = ROOT / "benchmarks" / "results" / "backbone_device.json"
 
 
 class Formulas(Generated):
@@ -184,6 +186,49 @@ def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
     return form.format(row[name]) + ("" if spread is None else f" ± {form.format(spread)}")
 
 
+class NetworkSpeed(Generated):
+    """The network beside its peer and beside the convolution, how long it is built, and what a GPU does if recorded."""
+
+    sources = ("benchmarks/results/backbone*.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(NETWORK.read_text())
+        versions = ", ".join(
+            f"{name} {version}" for name, version in data["versions"].items() if name != "interpolants"
+        )
+        result: list[nodes.Node] = [nodes.paragraph("", f"{data['processor']}, {versions}, {data['date']}.")]
+        for part, other in (("peer", "diffusers"), ("patches", "as a convolution")):
+            rows = [row for row in data["rows"] if row["part"] == part]
+            head = ("pass", "threads", "kind", "ours, s", f"{other}, s", "ratio", "of the least", "80 % of the ratios")
+            result.append(table(head, [_pair(row) for row in rows]))
+        rows = [row for row in data["rows"] if row["part"] == "build"]
+        cells = [(row["size"], f"{row['seconds']:.2f}", f"{row['most']:.2f}", str(row["runs"])) for row in rows]
+        result.append(table(("on the meta device", "s", "the slowest, s", "processes"), cells))
+        return result + (_device() if DEVICE.exists() else [])
+
+
+def _pair(row: dict[str, Any]) -> tuple[Any, ...]:
+    ratios = (f"{row[key]:.2f}" for key in ("ratio", "least ratio"))
+    seconds = (f"{row[key]:.3f}" for key in ("ours", "other"))
+    return row["pass"], str(row["threads"]), row["kind"], *seconds, *ratios, f"{row['p10']:.2f} to {row['p90']:.2f}"
+
+
+def _device() -> list[nodes.Node]:
+    data = json.loads(DEVICE.read_text())
+    rate = next(row["teraflops"] for row in data["rows"] if "teraflops" in row)
+    said = f"{data['device']}, torch {data['versions']['torch']}, {data['date']}; dense products {rate:.0f} TFLOP/s."
+    head = ("size", "pass", "kind", "batch", "images/s", "share of the rate", "GiB")
+    measured = [row for row in data["rows"] if "images/s" in row]
+    cells = [
+        (
+            *(str(row[key]) for key in ("size", "what", "kind", "batch")),
+            *(f"{row['images/s']:.0f}", f"{row['share']:.0%}", f"{row['GiB']:.1f}"),
+        )
+        for row in measured
+    ]
+    return [nodes.paragraph("", said), table(head, cells)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("formulas", Formulas)
@@ -192,4 +237,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("evaluation-cost", EvaluationCost)
     app.add_directive("work-precision", WorkPrecision)
     app.add_directive("few-step", FewStep)
+    app.add_directive("network-speed", NetworkSpeed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
