@@ -128,7 +128,7 @@ class LabelEmbedding(nn.Module):
         # Not drawn by nn.Embedding: on the meta device torch would load its compiler for that, which takes seconds.
         if not table.is_meta:
             nn.init.normal_(table, std=0.02)
-        self.embedding_table = nn.Embedding.from_pretrained(table, freeze=False)
+        self.embedding_table: nn.Embedding = nn.Embedding.from_pretrained(table, freeze=False)  # type: ignore[no-untyped-call]
         self.num_classes = num_classes
         self.dropout = dropout
 
