@@ -165,20 +165,24 @@ class _Hooked:
 
 def _network() -> ModuleType:
     """Return the module of torch-fidelity that has the network, without its package, which asks for torchvision."""
-    spec = importlib.util.find_spec("torch_fidelity")
-    if spec is None or spec.submodule_search_locations is None:
-        remedy = "pip install --no-deps torch-fidelity, or give inception-2015-12-05.pt, which needs no package"
-        raise ImportError(explain("torch-fidelity, whose network this is", "no package torch_fidelity", remedy))
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "torch_fidelity"}
-    package = ModuleType("torch_fidelity")
-    package.__path__ = list(spec.submodule_search_locations)
-    sys.modules["torch_fidelity"] = package
+    before = _taken_out()
     try:
+        spec = importlib.util.find_spec("torch_fidelity")
+        if spec is None or spec.submodule_search_locations is None:
+            remedy = "pip install --no-deps torch-fidelity, or give inception-2015-12-05.pt, which needs no package"
+            raise ImportError(explain("torch-fidelity, whose network this is", "no package torch_fidelity", remedy))
+        package = ModuleType("torch_fidelity")
+        package.__path__ = list(spec.submodule_search_locations)
+        sys.modules["torch_fidelity"] = package
         return importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torch_fidelity"]:
-            del sys.modules[name]
+        _taken_out()
         sys.modules.update(before)
+
+
+def _taken_out() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name.partition(".")[0] == "torch_fidelity"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def _spatial(conv: Tensor) -> NDArray[Any]:

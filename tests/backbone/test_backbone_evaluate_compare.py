@@ -76,6 +76,9 @@ def test_order_of_the_samples_matters_to_the_score_alone(sets, tmp_path):
     for name in ("fid", "sfid", "precision", "recall"):
         assert one[name].value == pytest.approx(other[name].value, rel=1e-9)
     assert one["inception_score"].value != pytest.approx(other["inception_score"].value, rel=1e-6)
+    shuffled, _ = compare(open_images(samples), open_reference(reference), NETWORK, Options(split=40, shuffle=2))
+    wanted = inception_score(three(drawn).logits, split=40, shuffle=2)[0]
+    assert shuffled.metrics["inception_score"].value == pytest.approx(wanted, rel=1e-12)
 
 
 def test_stored_statistics_are_preferred_as_in_the_adm_suite(sets, tmp_path):

@@ -4,13 +4,14 @@ import hashlib
 import pickle
 import sys
 import zipfile
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
 from backbone.evaluate import Features, extractor, from_module, pixels
-from backbone.evaluate.inception import resize
+from backbone.evaluate.inception import _network, resize
 from tests.support.fidelity import fidelity
 from tests.support.inception import save, small
 
@@ -120,6 +121,17 @@ def test_torch_fidelitys_network_takes_the_file_of_its_weights(tmp_path, monkeyp
         channels = seen[0][:, :7].numpy().transpose(0, 2, 3, 1)
         np.testing.assert_allclose(found.spatial, channels.reshape(2, -1), rtol=1e-4, atol=1e-5)
     assert network.name.startswith("torch-fidelity:sha256=")
+
+
+def test_loading_the_network_leaves_modules_as_they_were(monkeypatch):
+    """Of torch-fidelity nothing stays in sys.modules, and what somebody imported before is there again."""
+    assert _network().FeatureExtractorInceptionV3
+    assert not [name for name in sys.modules if name.startswith("torch_fidelity")]
+    own = ModuleType("torch_fidelity")
+    monkeypatch.setitem(sys.modules, "torch_fidelity", own)
+    assert _network() is not own
+    assert sys.modules["torch_fidelity"] is own
+    assert [name for name in sys.modules if name.startswith("torch_fidelity")] == ["torch_fidelity"]
 
 
 class Payload:

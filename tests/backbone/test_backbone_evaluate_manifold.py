@@ -35,12 +35,29 @@ def test_brute_force_agrees_exactly(k, entries, monkeypatch):
     assert 0 < found[1] < 1
 
 
+@pytest.mark.parametrize("entries", [90, 2**23])
 @pytest.mark.parametrize("seed", range(4))
-def test_ties_are_decided_as_float64_does(seed):
-    """On a lattice most distances are equal, and many points lie on the very edge of a ball."""
+def test_ties_are_decided_as_float64_does(seed, entries, monkeypatch):
+    """On a lattice most distances are equal, and points lie on the very edge of a ball; in one block or in many."""
+    monkeypatch.setattr(manifold, "_ENTRIES", entries)
     rng = np.random.default_rng(seed)
     samples, reference = rng.integers(0, 4, (40, 2)) * 0.1, rng.integers(1, 6, (40, 2)) * 0.1
     assert precision_recall(samples, reference, k=2) == brute(samples, reference, 2)
+
+
+@pytest.mark.parametrize("entries", [90, 2**23])
+def test_distances_that_float32_cannot_tell_apart_are_told_apart(entries, monkeypatch):
+    """Around a centre, 40 neighbours in 16 dimensions at 1 + j·1e-9: its radius is that of the sorted list."""
+    monkeypatch.setattr(manifold, "_ENTRIES", entries)
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((40, 16))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    rows = np.vstack([np.zeros(16), directions * (1 + 1e-9 * rng.permutation(40)[:, None])])
+    squared = np.sort(np.sum((rows[:, None] - rows) ** 2, axis=2), axis=1)
+    for k in (1, 3, 20):
+        radii = manifold._radii(manifold._Cloud.of(rows, np.full(16, 0.3), 2.0), k) * 4
+        np.testing.assert_allclose(radii, squared[:, k], rtol=1e-12)
+        assert radii[0] == pytest.approx((1 + 1e-9 * (k - 1)) ** 2, rel=1e-13)
 
 
 def test_a_sample_on_the_edge_is_inside():

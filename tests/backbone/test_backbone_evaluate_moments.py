@@ -43,6 +43,7 @@ def test_what_is_read_does_not_change_later():
     moments = Moments.of(x[:10])
     mean, scatter = moments.mean, moments.scatter
     moments.update(x[10:])
+    np.testing.assert_allclose(moments.covariance, np.cov(x.T), rtol=1e-12)
     np.testing.assert_array_equal(mean, Moments.of(x[:10]).mean)
     np.testing.assert_array_equal(scatter, Moments.of(x[:10]).scatter)
     assert moments.count == 20
