@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from backbone.field import bind
     from backbone.model import SiT, dit, sit
     from backbone.sample import sample
+    from backbone.sampling.again import Reproduction, reproduce
+    from backbone.sampling.config import SampleConfig
+    from backbone.sampling.run import write_samples
     from backbone.train import NonFiniteLossError, TrainResult, train
     from backbone.train_config import TrainConfig
 
@@ -28,6 +31,8 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "NonFiniteLossError",
+    "Reproduction",
+    "SampleConfig",
     "SiT",
     "SiTConfig",
     "TrainConfig",
@@ -37,10 +42,12 @@ __all__ = [
     "dit",
     "frechet_distance",
     "load_checkpoint",
+    "reproduce",
     "sample",
     "save_checkpoint",
     "sit",
     "train",
+    "write_samples",
 ]
 
 _HOME = {
@@ -48,6 +55,8 @@ _HOME = {
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
     "NonFiniteLossError": "train",
+    "Reproduction": "sampling.again",
+    "SampleConfig": "sampling.config",
     "SiT": "model",
     "SiTConfig": "config",
     "TrainConfig": "train_config",
@@ -57,10 +66,12 @@ _HOME = {
     "dit": "model",
     "frechet_distance": "evaluate",
     "load_checkpoint": "checkpoints",
+    "reproduce": "sampling.again",
     "sample": "sample",
     "save_checkpoint": "checkpoints",
     "sit": "model",
     "train": "train",
+    "write_samples": "sampling.run",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``sit certify | plot | demo | lint | convert``, a file each, importing only what it needs."""
+"""The command line: a file for each subcommand of ``sit``, importing only what it needs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from backbone.cli.convert import convert
 from backbone.cli.demo import demo
 from backbone.cli.lint import lint
 from backbone.cli.plot import plot
+from backbone.cli.reproduce import reproduce
+from backbone.cli.sample import sample
 
 __all__ = ["main"]
 
@@ -23,13 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Two idle threads that spin while another program wants the core slow training down six-fold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     commands: dict[str, Callable[..., Any]] = {
-        function.__name__: function for function in (certify, plot, demo, lint, convert)
+        function.__name__: function for function in (certify, plot, demo, sample, reproduce, lint, convert)
     }
     try:
         status: int = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="sit",
-            description="Stochastic interpolants: schedules, figures, the demo, the order of samplers, checkpoints.",
+            description="Stochastic interpolants: schedules, figures, a demo, samples, samplers' orders, checkpoints.",
             args=arguments,
         )
         return status
