@@ -44,6 +44,10 @@ def method_of(config: SampleConfig, w: DiffusionCoefficient | None) -> Any:
         method: Any = Heun() if w is None else EulerMaruyama()
     else:
         method = spelled(config.method, methods(), "a method")
+    if isinstance(method, Adaptive) and (method.per_sample or method.method.stochastic):
+        wanted = "Adaptive with a deterministic method and steps of the whole batch"
+        remedy = "leave per_sample out, and take Adaptive(Dopri5()), or fixed steps with w"
+        raise ValueError(explain(wanted, repr(method), remedy))
     if config.last_step is None:
         return method
     return LastStep(method, spelled(config.last_step, {"Mean": Mean, "Tweedie": Tweedie, **methods()}, "a last step"))

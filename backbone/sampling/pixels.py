@@ -51,22 +51,30 @@ def sheet_ids(labels: Sequence[int], columns: int = 8, rows: int = 10) -> list[l
     return [list(range(first, min(first + side, count))) for first in range(0, count, side)]
 
 
-def sheet(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> Image:
+def sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], names: Sequence[str] | None = None) -> Image:
     """Return rows of images (H, W, C) on one page, small ones enlarged by a whole number.
 
     Args:
         rows: at least one image; of one shape, with 1 or 3 channels.
+        names: one for each row, written before it.
     """
+    from PIL import ImageDraw, ImageFont
     from PIL.Image import fromarray
 
     height, width, channels = rows[0][0].shape
     zoom = max(1, _CELL // max(height, width))
     step_y, step_x = zoom * height + _MARGIN, zoom * width + _MARGIN
-    shape = (step_y * len(rows) + _MARGIN, step_x * max(map(len, rows)) + _MARGIN, channels)
+    font = ImageFont.load_default()
+    gutter = _MARGIN + max((math.ceil(font.getlength(name)) + 2 * _MARGIN for name in names or ()), default=0)
+    shape = (step_y * len(rows) + _MARGIN, step_x * max(map(len, rows)) + gutter, channels)
     page = np.full(shape, _PAPER, dtype=np.uint8)
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
-            top, left = _MARGIN + i * step_y, _MARGIN + j * step_x
+            top, left = _MARGIN + i * step_y, gutter + j * step_x
             large = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
             page[top : top + zoom * height, left : left + zoom * width] = large
-    return fromarray(page[:, :, 0] if channels == 1 else page)
+    found = fromarray(page[:, :, 0] if channels == 1 else page)
+    for i, name in enumerate(names or ()):
+        middle = _MARGIN + i * step_y + zoom * height // 2
+        ImageDraw.Draw(found).text((2 * _MARGIN, middle), name, fill=0, font=font, anchor="lm")
+    return found

@@ -165,7 +165,10 @@ def _assembled(sampler: Sampler, parts: Parts, out: Path) -> dict[str, Any]:
         files = {target.name: sha256(target)}
     if pictures:
         with drafted(out / SHEET, parts.folder) as draft:
-            sheet([[assembly.kept[number] for number in row] for row in rows]).save(draft, format="PNG")
+            pages = [[assembly.kept[number] for number in row] for row in rows]
+            by_label = all(len(set(labels[row])) == 1 for row in rows)
+            names = [str(labels[row[0]]) for row in rows] if by_label else None
+            sheet(pages, names).save(draft, format="PNG")
         files[SHEET] = sha256(out / SHEET)
     content = {
         "shape": list(shape),

@@ -100,12 +100,13 @@ class Sampler:
 
     def _check_solve(self) -> None:
         """Refuse what a solve would refuse, and say how to write what it proposes."""
-        adaptive = isinstance(self.method, Adaptive)
-        kind = (self.method.method if adaptive else self.method).solves
+        check, method = check_solve, self.method
+        if isinstance(method, Adaptive):
+            check, method = check_adaptive, method.method
         w = self.w or Zero()
-        problem = pose(kind, self.schedule, lambda time, x: x, self.prediction, w)
+        problem = pose(method.solves, self.schedule, lambda time, x: x, self.prediction, w)
         try:
-            (check_adaptive if adaptive else check_solve)(problem, self.times, self.method)
+            check(problem, self.times, method)
         except PoleError as error:
             choice = suggest(self.schedule, self.prediction, w, nfe=2 * len(self.times))
             first, last = float(choice.ts[0]), float(choice.ts[-1])
