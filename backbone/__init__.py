@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from backbone.likelihood import Bits, Levels, ModelFlow, RoundTrip, dequantised_bits, log_marginal
     from backbone.model import SiT, dit, sit
     from backbone.sample import sample
+    from backbone.sampling.again import Reproduction, reproduce
+    from backbone.sampling.config import SampleConfig
+    from backbone.sampling.run import write_samples
     from backbone.train.config import TrainConfig
     from backbone.train.loop import TrainResult, train
     from backbone.train.readings import NonFiniteLossError
@@ -40,7 +43,9 @@ __all__ = [
     "NonFiniteLossError",
     "PowerEMA",
     "Record",
+    "Reproduction",
     "RoundTrip",
+    "SampleConfig",
     "SiT",
     "SiTConfig",
     "TrainConfig",
@@ -55,12 +60,14 @@ __all__ = [
     "load_checkpoint",
     "log_marginal",
     "post_hoc",
+    "reproduce",
     "sample",
     "save_checkpoint",
     "save_snapshot",
     "sit",
     "train",
     "uniform_distance",
+    "write_samples",
 ]
 
 _HOME = {
@@ -75,7 +82,9 @@ _HOME = {
     "NonFiniteLossError": "train.readings",
     "PowerEMA": "ema",
     "Record": "train.record",
+    "Reproduction": "sampling.again",
     "RoundTrip": "likelihood",
+    "SampleConfig": "sampling.config",
     "SiT": "model",
     "SiTConfig": "config",
     "TrainConfig": "train.config",
@@ -90,12 +99,14 @@ _HOME = {
     "load_checkpoint": "checkpoints",
     "log_marginal": "likelihood",
     "post_hoc": "ema",
+    "reproduce": "sampling.again",
     "sample": "sample",
     "save_checkpoint": "checkpoints",
     "save_snapshot": "ema",
     "sit": "model",
     "train": "train.loop",
     "uniform_distance": "attention_maps",
+    "write_samples": "sampling.run",
 }
 
 

@@ -61,7 +61,9 @@ def read(file: Path, weights: Weights | None, device: str | torch.device) -> Con
         raise FileNotFoundError(explain("a checkpoint file", f"{file}, which is no file", "check the path"))
     with file.open("rb") as stream:
         start = stream.read(9)
-    if start.startswith((b"PK\x03\x04", b"\x80")):
+    # The first byte of a safetensors file is the lowest of a length below 2³², and may be that of a pickle.
+    safetensors = start[4:] == b"\0\0\0\0{"
+    if start.startswith((b"PK\x03\x04", b"\x80")) and not safetensors:
         return _from_pickle(file, weights, device)
     if len(start) == 9 and start[8:] != b"{":
         remedy = (

@@ -16,6 +16,8 @@ from backbone.cli.ema import ema
 from backbone.cli.evaluate import evaluate
 from backbone.cli.lint import lint
 from backbone.cli.plot import plot
+from backbone.cli.reproduce import reproduce
+from backbone.cli.sample import sample
 from backbone.cli.train import command as train
 
 __all__ = ["main"]
@@ -27,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        functions = (certify, plot, demo, train(given), lint, convert, ema, evaluate)
+        functions = (certify, plot, demo, train(given), sample, reproduce, evaluate, ema, convert, lint)
         commands: dict[str, Callable[..., Any]] = {function.__name__: function for function in functions}
         status: int = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="sit",
-            description="Stochastic interpolants: schedules, figures, training, the order of samplers, checkpoints.",
+            description="Stochastic interpolants: schedules, figures, training, samples, evaluation, samplers and their orders.",
             args=given,
         )
         return status
