@@ -68,7 +68,7 @@ class Levels:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """What all bins fill: half a bin more than the values on either side."""
+        """The interval that all bins fill, half a bin more than the values on either side."""
         return self.first - self.width / 2, self.last + self.width / 2
 
     def whole(self, x: Tensor) -> Tensor:
@@ -122,17 +122,17 @@ class Bits:
 
     @property
     def single(self) -> Tensor:
-        """The bound with one draw, (N,): the mean over the draws of what each gives."""
+        """The bound with one draw, shape (N,), as the mean over the draws of what each gives."""
         return self._bits(self.log_p.mean(0))
 
     @property
     def bound(self) -> Tensor:
-        """The bound with K draws, (N,): from the logarithm of their mean density."""
+        """The bound with K draws, shape (N,), from the logarithm of their mean density."""
         return self._bits(self.log_p)
 
     @property
     def terms(self) -> dict[str, Tensor]:
-        """The terms whose sum is :attr:`single`, (N,) each: prior, change of variables, bins."""
+        """The prior, the change of variables and the bins, shape (N,) each, whose sum is :attr:`single`."""
         prior = self.log_prior.mean(0)
         unit = -1 / (self.dimensions * math.log(2.0))
         bins = torch.full_like(prior, -math.log2(self.levels.width))
