@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backbone.field import bind
     from backbone.model import SiT, dit, sit
     from backbone.sample import sample
-    from backbone.train import NonFiniteLossError, Record, TrainConfig, TrainResult, train
+    from backbone.train import NonFiniteLossError, Record, RunConfig, TrainConfig, TrainResult, train
 
 __all__ = [
     "EMA",
@@ -30,6 +30,7 @@ __all__ = [
     "CheckpointError",
     "NonFiniteLossError",
     "Record",
+    "RunConfig",
     "SiT",
     "SiTConfig",
     "TrainConfig",
@@ -54,6 +55,7 @@ _HOME = {
     "SiT": "model",
     "SiTConfig": "config",
     "Record": "train.record",
+    "RunConfig": "train.run_config",
     "TrainConfig": "train.config",
     "TrainResult": "train.loop",
     "bind": "field",

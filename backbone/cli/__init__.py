@@ -13,7 +13,9 @@ from backbone.cli.certify import certify
 from backbone.cli.convert import convert
 from backbone.cli.demo import demo
 from backbone.cli.lint import lint
+from backbone.cli.plain import plain_docstrings
 from backbone.cli.plot import plot
+from backbone.cli.train import CONFIGS
 from backbone.cli.train import command as train
 
 __all__ = ["main"]
@@ -27,13 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         functions = (certify, plot, demo, train(given), lint, convert)
         commands: dict[str, Callable[..., Any]] = {function.__name__: function for function in functions}
-        status: int = tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog="sit",
-            description="Stochastic interpolants: schedules, figures, training, the order of samplers, checkpoints.",
-            args=given,
-        )
+        with plain_docstrings(*CONFIGS):
+            status: int = tyro.extras.subcommand_cli_from_dict(
+                commands,
+                prog="sit",
+                description="Stochastic interpolants: schedules, figures, training, the order of samplers, checkpoints.",
+                args=given,
+            )
         return status
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"sit: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("sit: interrupted", file=sys.stderr)
+        return 130
