@@ -61,6 +61,8 @@ class Journal:
         if config.on_non_finite == "rollback" and (folder is None or not record.save_every):
             remedy = 'give a folder and save_every, or choose on_non_finite="skip"'
             raise ValueError(explain('checkpoints, for on_non_finite="rollback"', "none", remedy))
+        # Refused now, and not at the first checkpoint.
+        json.dumps([extra, described], allow_nan=False)
         self.record, self.config, self.recipe, self.here, self.probe = record, config, recipe, here, probe
         self.folder, self.extra, self.described, self.on_step = folder, extra or {}, described or {}, on_step
         self.checkpoints = None if folder is None else Checkpoints(folder / "checkpoints", here, record.keep)

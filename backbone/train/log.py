@@ -64,12 +64,12 @@ class Log:
         if file.exists():
             kept = [json.dumps(row) + "\n" for row in read_log(file) if row["step"] <= after]
             write_text(file, "".join(kept))
-        # Without a buffer a row is written at once, and one that could not be is not tried again.
-        self._file = file.open("ab", buffering=0)
-        if tensorboard:
-            self._board = _board(folder, after)
         if wandb is not None:
             self._wandb = _wandb(folder, wandb)
+        if tensorboard:
+            self._board = _board(folder, after)
+        # Without a buffer a row is written at once, and one that could not be is not tried again.
+        self._file = file.open("ab", buffering=0)
 
     def write(self, step: int, row: Row) -> None:
         """Add a row; ``step`` is the number of steps that were made."""
