@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import time
 import traceback
 from multiprocessing.connection import wait
 
@@ -58,16 +59,17 @@ def same(one, two):
     return one.keys() == two.keys() and all(torch.equal(part, two[name]) for name, part in one.items())
 
 
-def processes(size, function, *args, timeout=120):
+def processes(size, function, *args, during=None, timeout=120):
     """Call a function in so many processes that can join one another; return (exit code, result) of each.
 
     The result is what the function returned, or the text of its exception. A process that was killed has none.
+    ``during`` is called with the process ids once all run.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch.distributed", "training_support", "backbone.train.run"])
+    context.set_forkserver_preload(["training_support", "backbone.train.run", "backbone.cli", "sklearn.datasets"])
     started = []
     for rank in range(size):
         ours, theirs = context.Pipe(duplex=False)
@@ -76,6 +78,8 @@ def processes(size, function, *args, timeout=120):
         child.start()
         theirs.close()
         started.append((child, ours))
+    if during is not None:
+        during([child.pid for child, _ in started])
     found = []
     for child, ours in started:
         result = None
@@ -91,6 +95,14 @@ def processes(size, function, *args, timeout=120):
             child.join()
         found.append((child.exitcode, result))
     return found
+
+
+def after_step(folder, step, timeout=60):
+    """Wait until the log has the row of a step."""
+    end = time.monotonic() + timeout
+    file = folder / "log.jsonl"
+    while time.monotonic() < end and (not file.exists() or f'"step": {step},' not in file.read_text()):
+        time.sleep(0.02)
 
 
 def _child(known, answer, function, args):
