@@ -1,4 +1,4 @@
-"""What a training goes on from: bit for bit, whole or not at all, whatever ends the run and whatever happens to the files."""
+"""What a training goes on from: bit for bit, whole or not at all, whatever ends the run."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_support import processes, same, toy_config, toy_data, toy_model, toy_train, weights
+from training_support import plain, processes, same, toy_config, toy_data, toy_model, toy_train, weights
 
 from backbone import Record, files, load_checkpoint, train
 from backbone.data.order import Order
@@ -42,6 +42,7 @@ def _everything(state):
     return {name: part.clone() for name, part in state.tensors().items()}, state.numbers()
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("fields", [{}, {"ema_decay": None}, {"precision": "float16"}, {"ema_warmup": True}])
 def test_a_state_is_restored_bit_for_bit(fields, tmp_path):
     """Weights, average, moments, counts and scale of three steps are those that a new state gets from the file."""
@@ -64,15 +65,15 @@ def test_a_state_is_restored_bit_for_bit(fields, tmp_path):
 
 def test_saving_changes_nothing(tmp_path):
     """A state that is saved before its first step, and after each, is that of a training that is not saved."""
-    saved, plain = _state(), _state()
+    saved, other = _state(), _state()
     checkpoints = Checkpoints(tmp_path, ALONE, keep=0)
     checkpoints.save(saved, {})
     assert not saved.optimizer.state
     assert all(part.grad is None for part in saved.model.parameters())
-    assert same(_everything(saved)[0], _everything(plain)[0])
+    assert same(_everything(saved)[0], _everything(other)[0])
     often = toy_train(tmp_path / "often", Record(save_every=1))
-    assert same(weights(often), weights(toy_train()))
-    assert often.losses == toy_train().losses
+    assert same(weights(often), weights(plain()))
+    assert often.losses == plain().losses
 
 
 def test_going_back_to_before_the_first_step(tmp_path):
@@ -87,6 +88,7 @@ def test_going_back_to_before_the_first_step(tmp_path):
     assert same(_everything(far)[0], _everything(state)[0])
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(
     "fields", [{}, {"micro_batch": 5}, {"log_every": 4}, {"precision": "bfloat16"}, {"precision": "float16"}]
 )
@@ -94,7 +96,7 @@ def test_a_run_goes_on_bit_for_bit(fields, tmp_path):
     """Stopped after 4 of 9 steps and taken up again, losses, weights and average are those of 9 steps at once."""
     first = toy_train(tmp_path, TWO, steps=4, **fields)
     second = toy_train(tmp_path, TWO, steps=9, **fields)
-    whole = toy_train(steps=9, **fields)
+    whole = plain(steps=9, **fields)
     assert first.losses + second.losses == whole.losses
     assert same(weights(second), weights(whole))
     assert second.steps == 9
@@ -108,7 +110,7 @@ def test_a_folder_can_be_moved(tmp_path):
     """A run goes on in the folder under another name."""
     toy_train(tmp_path / "a", TWO, steps=4)
     (tmp_path / "a").rename(tmp_path / "b")
-    assert same(weights(toy_train(tmp_path / "b", TWO)), weights(toy_train()))
+    assert same(weights(toy_train(tmp_path / "b", TWO)), weights(plain()))
 
 
 @pytest.mark.parametrize(("keep", "left"), [(1, [6]), (2, [5, 6]), (0, [1, 2, 3, 4, 5, 6])])
@@ -152,6 +154,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.covering(4)
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_checkpoint_is_passed_over(name, tmp_path):
     """The one before it is taken, with a warning that says what is wrong; the run ends where it would have ended."""
@@ -161,7 +164,7 @@ def test_a_damaged_checkpoint_is_passed_over(name, tmp_path):
     with pytest.warns(UserWarning, match=f"step-00000005.safetensors is damaged .*{expected}.*; it is passed over"):
         resumed = toy_train(tmp_path, Record(save_every=2, keep=1), steps=7)
     assert len(resumed.losses) == 3
-    assert same(weights(resumed), weights(toy_train(steps=7)))
+    assert same(weights(resumed), weights(plain(steps=7)))
     # With keep=1 the damaged one would have outlived the good ones: it was newer.
     assert [file.name for file in (tmp_path / "checkpoints").glob("*.json")] == ["step-00000007.json"]
 
@@ -173,7 +176,7 @@ def test_a_damaged_newer_one_does_not_outlive_a_good_one(tmp_path):
     with pytest.warns(UserWarning, match="step-00000008.safetensors is damaged"), pytest.raises(KeyboardInterrupt):
         toy_train(tmp_path, Record(save_every=2, keep=1), steps=8, on_step=_press(6))
     assert [file.name for file in (tmp_path / "checkpoints").glob("*.json")] == ["step-00000006.json"]
-    assert same(weights(toy_train(tmp_path, steps=8)), weights(toy_train(steps=8)))
+    assert same(weights(toy_train(tmp_path, steps=8)), weights(plain(steps=8)))
 
 
 def _press(at):
@@ -227,28 +230,28 @@ def test_what_is_no_mathematics_may_change(tmp_path):
     """More steps, smaller micro-batches, rarer readings and another guard are the same run."""
     toy_train(tmp_path, TWO, steps=4)
     other = toy_train(tmp_path, TWO, steps=8, log_every=3, on_non_finite="skip")
-    assert same(weights(other), weights(toy_train(steps=8)))
+    assert same(weights(other), weights(plain(steps=8)))
     described = json.loads((tmp_path / "config.json").read_text())
     assert described["training"]["steps"] == 8
     assert described["record"]["save_every"] == 2
-    assert toy_train(tmp_path, TWO, steps=9, micro_batch=4).losses == pytest.approx(toy_train(steps=9).losses[8:], 1e-4)
+    assert toy_train(tmp_path, TWO, steps=9, micro_batch=4).losses == pytest.approx(plain(steps=9).losses[8:], 1e-4)
 
 
 def test_a_loss_of_ones_own_goes_on(tmp_path):
     """A function has another address in every process, which is no part of the recipe."""
 
     def make():
-        plain = Interpolation(Objective(Linear()))
+        loss = Interpolation(Objective(Linear()))
 
         def own(model, x_data, y, draws):
-            return plain(model, x_data, y, draws)
+            return loss(model, x_data, y, draws)
 
         return own
 
     one, two = make(), make()
     assert repr(one) != repr(two)
     toy_train(tmp_path, TWO, steps=4, loss=one)
-    assert same(weights(toy_train(tmp_path, TWO, loss=two)), weights(toy_train()))
+    assert same(weights(toy_train(tmp_path, TWO, loss=two)), weights(plain()))
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):
@@ -263,7 +266,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
 
     result = toy_train(tmp_path, TWO, on_step=meddle)
     assert f"process {os.getpid()} on " in caught[0]
-    assert same(weights(result), weights(toy_train()))
+    assert same(weights(result), weights(plain()))
     # The lock ends with the run.
     assert toy_train(tmp_path, TWO, steps=7).steps == 7
 
@@ -335,7 +338,7 @@ def test_a_kill_at_any_moment_of_a_save(point, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         resumed = toy_train(tmp_path, Record(save_every=2, keep=1))
-    assert same(weights(resumed), weights(toy_train()))
+    assert same(weights(resumed), weights(plain()))
     assert len(resumed.losses) in (2, 4)
     assert not list(tmp_path.rglob(".*.part"))
     names = {file.suffix for file in (tmp_path / "checkpoints").iterdir()}
@@ -364,7 +367,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(share, tmp_path):
     [(code, (said, losses))] = processes(1, _full, tmp_path / "run", int(share * size))
     assert code == 0
     assert any("to write " in text and "free some space" in text for text in said)
-    assert losses == toy_train().losses
+    assert losses == plain().losses
     folder = tmp_path / "run" / "checkpoints"
     assert sorted(file.name for file in folder.glob("*.json")) == ["step-00000002.json", "step-00000006.json"]
     assert not list((tmp_path / "run").rglob(".*.part"))
@@ -385,10 +388,12 @@ def test_the_last_save_that_fails_is_an_error(tmp_path, monkeypatch):
         if step == 5:
             monkeypatch.setattr("backbone.files.os.replace", full)
 
-    with pytest.raises(OSError, match="expected to write .*averaged.*No space left on device; remedy: free some space"):
+    with pytest.raises(
+        OSError, match=r"expected to write .*averaged.*No space left on device; remedy: free some space"
+    ):
         toy_train(tmp_path, TWO, on_step=later)
     monkeypatch.undo()
-    assert same(weights(toy_train(tmp_path, TWO)), weights(toy_train()))
+    assert same(weights(toy_train(tmp_path, TWO)), weights(plain()))
 
 
 def test_extra_that_is_no_json_is_refused_before_training(tmp_path):

@@ -296,7 +296,7 @@ SPELT_TIMES = {
 }
 
 
-@pytest.mark.covering(4)
+@pytest.mark.covering(6)
 @pytest.mark.parametrize("text", [*SPELT_WEIGHTS, *SPELT_TIMES])
 def test_weights_and_times_are_spelt(text):
     """A text gives the object that Python gives: the same factor of the loss, or density, at three times."""

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from training_support import same, toy_config, toy_data, toy_model, toy_train, weights
+from training_support import plain, same, toy_config, toy_data, toy_model, toy_train, weights
 
 from backbone import NonFiniteLossError, Record, train
 from backbone.losses import Interpolation
@@ -52,7 +52,7 @@ def test_stop_leaves_the_weights_and_the_log(tmp_path):
     """ "stop" raises at the step, before the update; the log has the row with null, and the checkpoint is good."""
     with pytest.raises(NonFiniteLossError, match="at step 3") as caught:
         toy_train(tmp_path, Record(save_every=2), loss=broken(3))
-    good = toy_train(steps=3)
+    good = plain(steps=3)
     error = caught.value
     assert error.losses[:3] == good.losses
     assert same(error.state["model"], dict(good.model.state_dict()))
@@ -60,7 +60,7 @@ def test_stop_leaves_the_weights_and_the_log(tmp_path):
     assert rows(tmp_path)[-1]["not_finite"] is True
     assert all("not_finite" not in row for row in rows(tmp_path)[:-1])
     # The cause mended, the run goes on from step 2 to where it would have come.
-    assert same(weights(toy_train(tmp_path, Record(save_every=2), loss=mended(3))), weights(toy_train(steps=6)))
+    assert same(weights(toy_train(tmp_path, Record(save_every=2), loss=mended(3))), weights(plain(steps=6)))
 
 
 def mended(*steps):
@@ -74,18 +74,18 @@ def test_a_gradient_that_is_not_finite_stops_too():
         NonFiniteLossError, match="a finite gradient; received NaN or infinity in it at step 2"
     ) as caught:
         toy_train(loss=infinite_gradient(2))
-    assert same(caught.value.state["model"], dict(toy_train(steps=2).model.state_dict()))
+    assert same(caught.value.state["model"], dict(plain(steps=2).model.state_dict()))
 
 
 @pytest.mark.parametrize("loss", [broken(2), broken(2, value=math.inf), infinite_gradient(2)])
 def test_skip_leaves_the_step_out(loss, tmp_path):
     """ "skip" keeps weights, moments and average of before the step, says so in the log, and goes on."""
     result = toy_train(tmp_path, loss=loss, on_non_finite="skip", steps=3)
-    assert same(weights(result), weights(toy_train(steps=2)))
+    assert same(weights(result), weights(plain(steps=2)))
     assert [row.get("not_finite", False) for row in rows(tmp_path)] == [False, False, True]
     longer = toy_train(loss=loss, on_non_finite="skip", steps=5)
     assert all(bool(torch.isfinite(part).all()) for part in weights(longer).values())
-    assert longer.losses[:2] == toy_train(steps=2).losses
+    assert longer.losses[:2] == plain(steps=2).losses
     assert longer.ema.updates == 4
 
 
@@ -95,7 +95,7 @@ def test_skip_looks_at_the_loss_and_not_at_the_gradient_alone():
     def loss(model, x_data, y, draws):
         return PLAIN(model, x_data, y, draws) + (math.nan if int(draws.ids[0]) == 24 else 0.0)
 
-    assert same(weights(toy_train(loss=loss, on_non_finite="skip", steps=3)), weights(toy_train(steps=2)))
+    assert same(weights(toy_train(loss=loss, on_non_finite="skip", steps=3)), weights(plain(steps=2)))
 
 
 def test_rollback_goes_round_the_step(tmp_path):
@@ -125,6 +125,7 @@ def _without(steps, left_out):
     return toy_train(steps=steps, loss=broken(*left_out), on_non_finite="skip")
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("log_every", [2, 5, 100])
 def test_rollback_with_late_readings(log_every, tmp_path):
     """A reading comes before every checkpoint, so that none is saved of weights that saw the bad gradient."""

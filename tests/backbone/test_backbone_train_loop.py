@@ -5,7 +5,7 @@ from itertools import chain
 
 import pytest
 import torch
-from training_support import same, toy_config, toy_data, toy_model, toy_train, weights
+from training_support import plain, same, toy_config, toy_data, toy_model, toy_train, weights
 
 from backbone.data.order import Order
 from backbone.draws import Draws
@@ -66,7 +66,7 @@ def test_a_training_is_the_steps_written_out(tmp_path):
 
 def test_a_large_limit_does_not_clip():
     """clip_norm above every norm leaves the weights as they are without it, bit for bit."""
-    assert same(weights(toy_train(clip_norm=1e6)), weights(toy_train()))
+    assert same(weights(toy_train(clip_norm=1e6)), weights(plain()))
 
 
 def test_micro_batches_change_rounding_alone(tmp_path):
@@ -107,12 +107,12 @@ def test_lower_precision_is_near_float32(precision, tmp_path):
             return super().__call__(model, x_data, y, draws)
 
     lower = toy_train(tmp_path, precision=precision, loss=Spy(Objective(Linear())))
-    assert lower.losses == pytest.approx(toy_train().losses, rel=2e-2)
+    assert lower.losses == pytest.approx(plain().losses, rel=2e-2)
     assert {part.dtype for part in weights(lower).values()} == {torch.float32}
     assert set(seen) == {("high", precision != "tf32")}
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
     if precision != "tf32":
-        assert lower.losses != toy_train().losses
+        assert lower.losses != plain().losses
 
 
 def test_float32_computes_in_float32():
@@ -136,10 +136,10 @@ def test_float32_computes_in_float32():
 
 def test_the_scaler_leaves_out_steps_that_overflow(tmp_path):
     """In float16 a loss of 1e4 overflows under the first scales: weights wait until it fits, and the log says so."""
-    plain = Interpolation(Objective(Linear()))
+    loss = Interpolation(Objective(Linear()))
 
     def large(model, x_data, y, draws):
-        return 1e4 * plain(model, x_data, y, draws)
+        return 1e4 * loss(model, x_data, y, draws)
 
     result = toy_train(tmp_path, precision="float16", loss=large, steps=12)
     left_out = [row["step"] for row in read_log(tmp_path / "log.jsonl") if row.get("not_finite")]
@@ -158,7 +158,7 @@ def test_a_compiled_network_learns_the_same(tmp_path):
     from backbone import Record, load_checkpoint
 
     compiled = toy_train(tmp_path, Record(save_every=3), compile=True)
-    assert compiled.losses == pytest.approx(toy_train().losses, rel=1e-4)
+    assert compiled.losses == pytest.approx(plain().losses, rel=1e-4)
     model = load_checkpoint(tmp_path / "averaged.safetensors").model
     assert same(dict(model.state_dict()), dict(compiled.averaged.state_dict()))
     # A run that was begun compiled goes on without, and the network was not changed in place.

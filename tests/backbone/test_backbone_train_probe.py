@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_support import TOY, same, toy_data, toy_model, toy_train, weights
+from training_support import TOY, plain, same, toy_data, toy_model, toy_train, weights
 
 from backbone import Record
 from backbone.train.log import read_log
@@ -58,7 +58,7 @@ def _probe(**fields):
 
 
 def test_the_distance_of_a_perfect_and_of_an_odd_network(tmp_path):
-    """The exact velocity is within sampling error of the data; one whose means are 2 for 1 is 16 away, as |Δσ|² says."""
+    """The exact velocity is within sampling error of the data; one whose means are 2 for 1 is as far as they say."""
     probe = _probe(folder=tmp_path)
     perfect = probe(_State(Exact()), ALONE)["frechet"]
     # Means ±m in 16 pixels: one direction with variance 16 m² + STD², all others STD².
@@ -132,16 +132,16 @@ def test_a_probe_changes_nothing(tmp_path):
         return inner(state, here)
 
     probed = toy_train(tmp_path, Record(probe_every=2), probe=probe)
-    assert same(weights(probed), weights(toy_train()))
+    assert same(weights(probed), weights(plain()))
     assert seen == [(2, True, 1), (4, True, 1), (6, True, 1)]
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl") if "frechet" in row] == [2, 4, 6]
-    plain = toy_train(tmp_path / "none", Record(probe_every=2), probe=lambda state, here: {}, ema_decay=None)
-    assert plain.averaged is plain.model
-    assert plain.model.training
+    alone = toy_train(tmp_path / "none", Record(probe_every=2), probe=lambda state, here: {}, ema_decay=None)
+    assert alone.averaged is alone.model
+    assert alone.model.training
 
 
 def test_a_probe_that_raises_leaves_the_run_in_order(tmp_path):
-    """Its error is the user's; the checkpoint of that step is there, the log is whole, and the run goes on afterwards."""
+    """Its error is the user's; the checkpoint of that step is there, the log is whole, and the run can go on."""
 
     def raising(state, here):
         raise RuntimeError("of the user")
@@ -152,7 +152,7 @@ def test_a_probe_that_raises_leaves_the_run_in_order(tmp_path):
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4]
     resumed = toy_train(tmp_path, record)
     assert len(resumed.losses) == 2
-    assert same(weights(resumed), weights(toy_train()))
+    assert same(weights(resumed), weights(plain()))
 
 
 def test_samples_that_cannot_be_written_are_a_warning(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_support import after_step, processes, toy_data, toy_train
+from training_support import after_step, plain, processes, same, toy_data, toy_train, weights
 
 from backbone import Record
 from backbone.cli import main
@@ -253,7 +253,7 @@ def _command(arguments):
     return status, out.getvalue()
 
 
-@pytest.mark.covering(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_exits_with_0(number, tmp_path):
     """SIGTERM and SIGUSR1 end `sit train` with status 0 and a checkpoint, from which it goes on bit for bit."""
@@ -282,6 +282,24 @@ def test_a_signal_saves_and_exits_with_0(number, tmp_path):
     described = json.loads((tmp_path / "run" / "config.json").read_text())
     assert described["training"]["steps"] == made + 3
     assert described["model"]["hidden_size"] == 32
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_the_loop(number, tmp_path):
+    """A signal in the fourth step saves after it; the run goes on bit for bit, and the old handlers are back."""
+    before = [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGUSR1)]
+
+    def send(step, loss):
+        if step == 3:
+            os.kill(os.getpid(), number)
+
+    result = toy_train(tmp_path, Record(), on_step=send)
+    assert (result.stopped, result.steps, len(result.losses)) == (True, 4, 4)
+    assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGUSR1)] == before
+    rest = toy_train(tmp_path, Record())
+    assert (rest.stopped, rest.steps) == (False, 6)
+    assert result.losses + rest.losses == plain().losses
+    assert same(weights(rest), weights(plain()))
 
 
 @pytest.mark.slow

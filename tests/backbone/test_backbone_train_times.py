@@ -131,7 +131,8 @@ def test_an_evaluation_teaches_nothing():
     assert sum(times.state_dict()["counts"]) == 8
 
 
-@pytest.mark.parametrize("times", [_importance, lambda: Stratified(_importance())])
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("times", [lambda: Stratified(_importance()), _importance])
 def test_a_run_with_such_times_goes_on_bit_for_bit(times, tmp_path):
     """The histogram is part of the checkpoint: 3 and 4 steps are 7 steps, and micro-batches change rounding alone."""
 

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 import traceback
+from functools import cache
 from multiprocessing.connection import wait
 
 import torch
@@ -16,6 +17,8 @@ from interpolants import Linear, Objective
 TOY = SiTConfig(
     input_size=4, patch_size=2, in_channels=1, hidden_size=16, depth=1, num_heads=2, num_classes=2, learn_sigma=False
 )
+
+OBJECTIVE = Objective(Linear())
 
 
 def toy_data(count=48):
@@ -40,12 +43,18 @@ def toy_train(folder=None, record=None, loss=None, data=None, probe=None, on_ste
         toy_model(),
         data or toy_data(),
         toy_config(**fields),
-        objective=loss or Objective(Linear()),
+        objective=loss or OBJECTIVE,
         folder=folder,
         record=record,
         probe=probe,
         on_step=on_step,
     )
+
+
+@cache
+def plain(**fields):
+    """A training of which nothing is kept, made once and compared with by many; it is only read."""
+    return toy_train(**fields)
 
 
 def weights(result):
