@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from backbone.train.loop import TrainResult, train
     from backbone.train.readings import NonFiniteLossError
     from backbone.train.record import Record
+    from backbone.train.run_config import RunConfig
 
 __all__ = [
     "EMA",
@@ -45,6 +46,7 @@ __all__ = [
     "Record",
     "Reproduction",
     "RoundTrip",
+    "RunConfig",
     "SampleConfig",
     "SiT",
     "SiTConfig",
@@ -84,6 +86,7 @@ _HOME = {
     "Record": "train.record",
     "Reproduction": "sampling.again",
     "RoundTrip": "likelihood",
+    "RunConfig": "train.run_config",
     "SampleConfig": "sampling.config",
     "SiT": "model",
     "SiTConfig": "config",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replaced", "sha256", "write_text"]
+from solvers.errors import explain
+
+__all__ = ["drop_drafts", "locked", "replaced", "sha256", "write_text"]
 
 
 @contextmanager
@@ -34,6 +37,39 @@ def write_text(target: Path, text: str) -> None:
     """Write a file of text whole or not at all."""
     with replaced(target) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def drop_drafts(folder: Path) -> None:
+    """Remove the drafts that killed processes left; nobody else may be writing there."""
+    for draft in folder.glob(".*.part"):
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have a folder to oneself for as long as the block lasts, or the process lives.
+
+    The lock is the operating system's, on a file ``.lock`` that says who has it. Systems without such locks have none.
+
+    Raises:
+        OSError: another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            remedy = "wait for it, end it, or choose another folder"
+            raise OSError(explain(f"{folder} to itself", f"it is in use by {file.read()}", remedy)) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
 
 
 def sha256(file: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from solvers.errors import closest, explain
@@ -54,6 +55,10 @@ def _value(tree: ast.expr, known: Mapping[str, Callable[..., Any]], what: str) -
     raise ValueError(explain(f"{what}: names and plain values", ast.unparse(tree), remedy))
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 def _maker(name: str, known: Mapping[str, Callable[..., Any]], what: str) -> Callable[..., Any]:
     if name not in known:
         remedy = f"did you mean {closest(name, known)}?"
@@ -86,10 +91,12 @@ def prediction(text: str) -> Any:
 
 
 def weight(text: str) -> Any:
-    """Return a weight of the loss, such as ``MinSNR(5)``."""
+    """Return a weight of the loss, such as ``MinSNR(5)`` or ``Of(Noise)``."""
     from interpolants import weights
+    from interpolants.prediction import PREDICTIONS
 
-    known = {name: getattr(weights, name) for name in weights.__all__ if name[0].isupper() and name != "Weight"}
+    known: dict[str, Callable[..., Any]] = {name: partial(_same, value) for name, value in PREDICTIONS.items()}
+    known |= {name: getattr(weights, name) for name in weights.__all__ if name[0].isupper() and name != "Weight"}
     return spelled(text, known, "a weight")
 
 

@@ -19,6 +19,8 @@ from backbone.cli.plot import plot
 from backbone.cli.reproduce import reproduce
 from backbone.cli.sample import sample
 from backbone.cli.train import command as train
+from backbone.cli.train import CONFIGS
+from backbone.cli.plain import plain_docstrings
 
 __all__ = ["main"]
 
@@ -31,13 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         functions = (certify, plot, demo, train(given), sample, reproduce, evaluate, ema, convert, lint)
         commands: dict[str, Callable[..., Any]] = {function.__name__: function for function in functions}
-        status: int = tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog="sit",
-            description="Stochastic interpolants: schedules, figures, training, samples, evaluation, samplers and their orders.",
-            args=given,
-        )
+        with plain_docstrings(*CONFIGS):
+            status: int = tyro.extras.subcommand_cli_from_dict(
+                commands,
+                prog="sit",
+                description="Stochastic interpolants: schedules, figures, training, samples, evaluation, checkpoints.",
+                args=given,
+            )
         return status
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"sit: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("sit: interrupted", file=sys.stderr)
+        return 130

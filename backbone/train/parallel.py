@@ -16,7 +16,7 @@ from backbone.model import SiT
 from backbone.train.config import TrainConfig
 from backbone.train.world import World
 
-__all__ = ["Spread", "shard"]
+__all__ = ["Spread", "arithmetic", "shard"]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -35,7 +35,7 @@ class Spread:
         self.model, self.here, self.config = model, here, config
         # The wrapper goes round the loss and not the network, so that a loss may call the network more than once, or
         # differentiate through it, and the gradients still meet in one backward pass.
-        self.net: nn.Module = _Losses(model, loss)
+        self.net: nn.Module = _Losses(torch.compile(model) if config.compile else model, loss)
         if here.size > 1 and config.parallel == "ddp":
             devices = [here.device] if here.device.type == "cuda" else None
             self.net = DistributedDataParallel(self.net, device_ids=devices, gradient_as_bucket_view=True)
@@ -61,12 +61,32 @@ class Spread:
 
 
 class _Losses(nn.Module):
-    def __init__(self, model: SiT, loss: Loss) -> None:
+    def __init__(self, model: Any, loss: Loss) -> None:
         super().__init__()
         self.model, self.loss = model, loss
 
     def forward(self, x_data: Tensor, y: Tensor | None, draws: Draws) -> Tensor:
         return self.loss(self.model, x_data, y, draws)
+
+
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Let CUDA devices round the factors of float32 products to 10 bits, or not, for as long as the block lasts.
+
+    Without this torch multiplies matrices in full and convolves with rounded factors.
+
+    Args:
+        precision: one of :data:`backbone.train.config.PRECISIONS`; all but ``"float32"`` round.
+    """
+    rounded, convolutions = precision != "float32", torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), convolutions.allow_tf32
+    torch.set_float32_matmul_precision("high" if rounded else "highest")
+    convolutions.allow_tf32 = rounded
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        convolutions.allow_tf32 = before[1]
 
 
 def shard(model: SiT) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backbone.checks import check_count, check_flag, is_number
+from backbone.checks import check_count, check_flag, check_text, is_number
 from solvers.errors import explain
 
 __all__ = ["Record"]
@@ -38,6 +38,8 @@ class Record:
         for name in ("save_every", "keep", "probe_every"):
             check_count(name, getattr(self, name), 0)
         check_flag("tensorboard", self.tensorboard)
+        if self.wandb is not None:
+            check_text("wandb", self.wandb)
         if self.peak_flops is not None and not (is_number(self.peak_flops) and self.peak_flops > 0):
             remedy = "989e12 is that of an H100 or H200 in dense bfloat16, 312e12 that of an A100"
             raise ValueError(explain("a finite peak_flops > 0", repr(self.peak_flops), remedy))

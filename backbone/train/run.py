@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,13 +11,13 @@ import torch
 from backbone import spelling
 from backbone.chain_loss import Chain
 from backbone.data.arrays import Arrays, Data
-from backbone.files import write_text
-from backbone.losses import Interpolation, Loss
+from backbone.losses import Loss, as_loss
 from backbone.model import SiT
 from backbone.train.loop import TrainResult, train
 from backbone.train.probe import SampleProbe
 from backbone.train.run_config import ObjectiveConfig, RunConfig
 from backbone.train.world import world
+from solvers.errors import explain
 
 __all__ = ["run"]
 
@@ -42,15 +41,11 @@ def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
     data, held_out = open_data(config)
     extra = {"schedule": schedule.to_dict(), "prediction": str(prediction), "training": config.training.to_dict()}
     with world(config.device) as here:
-        if config.training.precision != "float32":
-            torch.set_float32_matmul_precision("high")
+        if config.record.probe_every:
+            # Refused now, and not when the first samples are due.
+            here.share(config.probe.samples, "probe.samples")
         torch.manual_seed(config.seed)
         model = SiT(config.model).to(here.device)
-        if here.first:
-            config.out.mkdir(parents=True, exist_ok=True)
-            write_text(config.out / "config.json", json.dumps(config.to_dict(), indent=1) + "\n")
-        if config.training.compile:
-            model.compile()
         probe = SampleProbe(
             schedule, prediction, config.probe, config.training.seed, held_out, folder=config.out / "samples"
         )
@@ -62,6 +57,7 @@ def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
             folder=config.out,
             record=config.record,
             extra=extra,
+            described=config.to_dict(),
             probe=probe,
             progress=progress,
         )
@@ -71,9 +67,9 @@ def loss_of(spelt: ObjectiveConfig, schedule: Any, prediction: Any) -> Loss:
     """Return the loss that a config spells, for its schedule and its prediction."""
     from interpolants import Objective
 
-    def interpolation() -> Interpolation:
+    def interpolation() -> Loss:
         weight, times = spelling.weight(spelt.weight), spelling.times(spelt.times)
-        return Interpolation(Objective(schedule, prediction, weight, times))
+        return as_loss(Objective(schedule, prediction, weight, times))
 
     known: dict[str, Callable[..., Any]] = {"Interpolation": interpolation, "Chain": partial(Chain, schedule)}
     loss: Loss = spelling.spelled(spelt.loss, known, "a loss")
@@ -87,4 +83,5 @@ def open_data(config: RunConfig) -> tuple[Data, torch.Tensor | None]:
 
         digits = load_digits()
         return Arrays(digits.images, digits.labels, 10), digits.held_out_images
-    raise FileNotFoundError(config.data)
+    remedy = 'choose "digits", or a folder that sit encode wrote'
+    raise FileNotFoundError(explain("data", repr(config.data), remedy))
