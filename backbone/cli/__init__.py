@@ -15,12 +15,12 @@ from backbone.cli.demo import demo
 from backbone.cli.ema import ema
 from backbone.cli.evaluate import evaluate
 from backbone.cli.lint import lint
+from backbone.cli.plain import plain_docstrings
 from backbone.cli.plot import plot
 from backbone.cli.reproduce import reproduce
 from backbone.cli.sample import sample
-from backbone.cli.train import command as train
 from backbone.cli.train import CONFIGS
-from backbone.cli.plain import plain_docstrings
+from backbone.cli.train import command as train
 
 __all__ = ["main"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backbone.files import sha256
 from backbone.sampling.config import SampleConfig
-from backbone.sampling.disk import sha256
 from backbone.sampling.files import read_npz, read_pngs
 from backbone.sampling.manifest import read_manifest
 from backbone.sampling.run import FILES, MANIFEST, write_samples

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbone.sampling.disk import sha256_of_folder
+from backbone.files import sha256_of_folder
 from solvers.errors import explain
 
 __all__ = ["Decoder"]

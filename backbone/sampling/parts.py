@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from backbone.sampling.disk import drafted
+from backbone.files import replaced
 from backbone.sampling.sampler import Drawn
 from solvers.errors import explain
 
@@ -46,7 +46,7 @@ class Parts:
         self.folder = self.root / hashlib.sha256(text.encode()).hexdigest()[:16]
         self._refuse_others(plan)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with drafted(self.folder / "plan.json", self.folder) as draft:
+        with replaced(self.folder / "plan.json", self.folder) as draft:
             draft.write_text(json.dumps(plan, indent=1))
 
     def _refuse_others(self, plan: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Parts:
             OSError: it cannot be written; nothing is left of it then.
         """
         about = {"nfe": drawn.nfe, "rows": drawn.rows, "seconds": drawn.seconds, **facts}
-        with drafted(self.file(k), self.folder) as draft, draft.open("wb") as stream:
+        with replaced(self.file(k), self.folder) as draft, draft.open("wb") as stream:
             np.savez(stream, samples=drawn.samples, labels=drawn.labels, about=np.array(json.dumps(about)))
 
     def load(self, k: int) -> tuple[Drawn, dict[str, Any]]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backbone.files import replaced, sha256, sha256_of_folder
 from backbone.sampling.config import SampleConfig
-from backbone.sampling.disk import drafted, sha256, sha256_of_folder
 from backbone.sampling.environment import environment, rank_and_world
 from backbone.sampling.files import write_npz, write_pngs
 from backbone.sampling.manifest import read_manifest, written
@@ -160,11 +160,11 @@ def _assembled(sampler: Sampler, parts: Parts, out: Path) -> dict[str, Any]:
         _replace_folder(target, assembly, labels, parts.folder)
         files = {target.name: sha256_of_folder(target)}
     else:
-        with drafted(target, parts.folder) as draft:
+        with replaced(target, parts.folder) as draft:
             write_npz(draft, shape, dtype, assembly, labels)
         files = {target.name: sha256(target)}
     if pictures:
-        with drafted(out / SHEET, parts.folder) as draft:
+        with replaced(out / SHEET, parts.folder) as draft:
             pages = [[assembly.kept[number] for number in row] for row in rows]
             by_label = all(len(set(labels[row])) == 1 for row in rows)
             names = [str(labels[row[0]]) for row in rows] if by_label else None
@@ -177,7 +177,7 @@ def _assembled(sampler: Sampler, parts: Parts, out: Path) -> dict[str, Any]:
         "labels": hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest(),
     }
     manifest = written(sampler, assembly.facts, files, content)
-    with drafted(out / MANIFEST, parts.folder) as draft:
+    with replaced(out / MANIFEST, parts.folder) as draft:
         draft.write_text(json.dumps(manifest, indent=1) + "\n")
     parts.remove()
     return manifest

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from backbone.checkpoints import load_checkpoint
+from backbone.files import sha256
 from backbone.model import SiT
 from backbone.sample import check_noise, sample
 from backbone.sampling.choices import grid_of, method_of, prediction_of, schedule_of, steps_of
 from backbone.sampling.coefficients import guidance_of, w_of
 from backbone.sampling.config import SampleConfig
 from backbone.sampling.decoder import Decoder
-from backbone.sampling.disk import sha256
 from backbone.sampling.environment import device_of, settings
 from backbone.sampling.labels import Labels
 from backbone.sampling.pixels import RULE, to_bytes

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from backbone.sampling.disk import drafted, sha256, sha256_of_folder
+from backbone.files import replaced, sha256, sha256_of_folder
 from backbone.sampling.files import read_npz, read_pngs, write_npz, write_pngs
 from backbone.sampling.pixels import sheet, sheet_ids, to_bytes
 
@@ -116,14 +116,14 @@ def test_a_draft_becomes_the_file_or_vanishes(tmp_path):
     target.write_text("old")
 
     def fail():
-        with drafted(target, tmp_path) as draft:
+        with replaced(target, tmp_path) as draft:
             draft.write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
         fail()
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]
-    with drafted(target, tmp_path) as draft:
+    with replaced(target, tmp_path) as draft:
         draft.write_text("new")
         assert target.read_text() == "old"
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "new")]
