@@ -33,6 +33,8 @@ class TrainConfig:
         decay: ``"constant"``, or ``"cosine"`` for a half cosine to zero at the last step.
         clip_norm: largest norm of the gradient; None does not clip.
         ema_decay: of the averaged weights; None keeps no average.
+        ema_widths: relative widths σ_rel of power-function averages to keep as well, such as (0.05, 0.1), from whose
+            snapshots any width between can be had after the training.
         ema_warmup: let the decay grow as (1 + n)/(10 + n), for short runs.
         precision: ``"float32"``; ``"tf32"``, the published one, in which a CUDA device rounds what it multiplies to 10
             bits; ``"bfloat16"``; or ``"float16"`` with a scaled loss. In the last two the network runs under autocast.
@@ -62,6 +64,7 @@ class TrainConfig:
     clip_norm: float | None = None
     ema_decay: float | None = 0.9999
     ema_warmup: bool = False
+    ema_widths: tuple[float, ...] = ()
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     parallel: Literal["ddp", "fsdp"] = "ddp"
@@ -80,6 +83,9 @@ class TrainConfig:
             check_flag(name, getattr(self, name))
         self._check_samples()
         self._check_numbers()
+        if not isinstance(self.ema_widths, tuple) or not all(is_number(width) for width in self.ema_widths):
+            remedy = "two, 0.05 and 0.1, are usual"
+            raise ValueError(explain("a tuple of relative widths ema_widths", repr(self.ema_widths), remedy))
         check_choice("decay", self.decay, ("constant", "cosine"))
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("parallel", self.parallel, ("ddp", "fsdp"))
@@ -123,4 +129,4 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return dataclasses.asdict(self) | {"betas": list(self.betas)}
+        return dataclasses.asdict(self) | {"betas": list(self.betas), "ema_widths": list(self.ema_widths)}

@@ -10,7 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from backbone.checkpoints import save_checkpoint
+from backbone.ema import save_snapshot
 from backbone.files import drop_drafts, locked, write_text
 from backbone.flops import forward_flops
 from backbone.train.config import TrainConfig
@@ -169,6 +172,11 @@ class Journal:
                 if self.here.first:
                     warnings.warn(str(error), stacklevel=2)
                 self.log.write(state.step, {"not_saved": str(error)})
+        every = self.record.snapshot_every
+        if self.folder is not None and state.powers and every and state.step % every == 0:
+            folder = self.folder / "snapshots"
+            folder.mkdir(exist_ok=True)
+            save_snapshot(folder, state.powers, dtype=torch.float16, extra=self.extra | {"step": state.step})
         if self.probe is not None and self.record.probe_every and state.step % self.record.probe_every == 0:
             found = self.probe(state, self.here)
             self.log.write(state.step, found)

@@ -17,6 +17,7 @@ class Record:
     Args:
         save_every: steps between checkpoints; 0 saves at the end, and when a signal asks to stop.
         keep: how many checkpoints to keep; 0 keeps all.
+        snapshot_every: steps between snapshots of the power-function averages, in ``snapshots/``; 0 takes none.
         probe_every: steps between samples and their measures; 0 takes none.
         tensorboard: write events for TensorBoard too.
         wandb: a project of Weights & Biases, which then has to be installed.
@@ -29,13 +30,14 @@ class Record:
 
     save_every: int = 0
     keep: int = 2
+    snapshot_every: int = 0
     probe_every: int = 0
     tensorboard: bool = False
     wandb: str | None = None
     peak_flops: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("save_every", "keep", "probe_every"):
+        for name in ("save_every", "keep", "snapshot_every", "probe_every"):
             check_count(name, getattr(self, name), 0)
         check_flag("tensorboard", self.tensorboard)
         if self.wandb is not None:

@@ -11,6 +11,7 @@ import torch
 from backbone import spelling
 from backbone.chain_loss import Chain
 from backbone.data.arrays import Arrays, Data
+from backbone.few_step import Consistency, ImprovedMeanFlow, MeanFlow, Shortcut
 from backbone.losses import Loss, as_loss
 from backbone.model import SiT
 from backbone.train.loop import TrainResult, train
@@ -71,8 +72,9 @@ def loss_of(spelt: ObjectiveConfig, schedule: Any, prediction: Any) -> Loss:
         weight, times = spelling.weight(spelt.weight), spelling.times(spelt.times)
         return as_loss(Objective(schedule, prediction, weight, times))
 
-    known: dict[str, Callable[..., Any]] = {"Interpolation": interpolation, "Chain": partial(Chain, schedule)}
-    loss: Loss = spelling.spelled(spelt.loss, known, "a loss")
+    of_schedule = (Chain, MeanFlow, ImprovedMeanFlow, Shortcut, Consistency)
+    known: dict[str, Callable[..., Any]] = {kind.__name__: partial(kind, schedule) for kind in of_schedule}
+    loss: Loss = spelling.spelled(spelt.loss, {"Interpolation": interpolation, **known}, "a loss", spelling.laws())
     return loss
 
 

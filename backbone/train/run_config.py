@@ -32,8 +32,9 @@ class ObjectiveConfig:
         prediction: velocity, score, noise, data or vprediction.
         weight: of the loss, such as "Uniform()" or "MinSNR(5)", from interpolants.weights.
         times: law of the training times, such as "LogitNormal(0, 1)", from interpolants.times.
-        loss: Interpolation, what the four fields above describe; or Chain, that of DDPM and DiT over a schedule of
-            discrete rates such as ddpm-linear, with "Chain(learned=False)" for variances that are not learned.
+        loss: Interpolation, what the four fields above describe; Chain, that of DDPM and DiT over a schedule of
+            discrete rates such as ddpm-linear, with "Chain(learned=False)" for variances that are not learned; or
+            MeanFlow, ImprovedMeanFlow, Shortcut or Consistency, of few steps, with arguments of their own.
     """
 
     schedule: str = "linear"

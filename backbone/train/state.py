@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
-from backbone.ema import EMA
+from backbone.ema import EMA, PowerEMA
 from backbone.losses import LearningLoss, Loss
 from backbone.model import SiT
 from backbone.train.config import TrainConfig
@@ -52,11 +52,11 @@ class State:
         self.model, self.loss, self.config, self.here = model, loss, config, here
         here.spread(model.state_dict().values())
         self.ema = None if config.ema_decay is None else EMA(model, config.ema_decay, warmup=config.ema_warmup)
+        self.powers = [PowerEMA(model, width) for width in config.ema_widths]
         self.sharded = config.parallel == "fsdp" and here.size > 1
         if self.sharded:
-            shard(model)
-            if self.ema is not None:
-                shard(self.ema.model)
+            for network in (model, *(average.model for average in self.averages.values())):
+                shard(network)
         self.optimizer = torch.optim.AdamW(
             [part for part in model.parameters() if part.requires_grad],
             lr=config.learning_rate,
@@ -69,9 +69,15 @@ class State:
         self.skipped: list[int] = []
 
     @property
+    def averages(self) -> dict[str, EMA[SiT] | PowerEMA[SiT]]:
+        """All averages of the weights, by name; the first is the one to sample from."""
+        constant = {} if self.ema is None else {"ema": self.ema}
+        return {**constant, **{f"power{average.sigma_rel:.6g}": average for average in self.powers}}
+
+    @property
     def averaged(self) -> SiT:
         """The network to sample from."""
-        return self.model if self.ema is None else self.ema.model
+        return next((average.model for average in self.averages.values()), self.model)
 
     def gradient_norm(self) -> Tensor:
         """Return the norm of the gradient, 0-d on the device, which is then clipped where the recipe says so."""
@@ -94,8 +100,8 @@ class State:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate_at(self.step)
             self.scaler.step(self.optimizer)
-            if self.ema is not None:
-                self.ema.update(self.model)
+            for average in self.averages.values():
+                average.update(self.model)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if isinstance(self.loss, LearningLoss):
@@ -123,8 +129,8 @@ class State:
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name, whole and on the host; every process takes part."""
         found = {f"model.{name}": part for name, part in _weights(self.model).items()}
-        if self.ema is not None:
-            found |= {f"ema.{name}": part for name, part in _weights(self.ema.model).items()}
+        for kind, average in self.averages.items():
+            found |= {f"{kind}/{name}": part for name, part in _weights(average.model).items()}
         # Before the first step there is nothing, and torch would make a step to have something.
         moments: dict[str, Any] = {}
         if self.optimizer.state:
@@ -140,7 +146,7 @@ class State:
         return {
             "step": self.step,
             "skipped": self.skipped,
-            "ema_updates": 0 if self.ema is None else self.ema.updates,
+            "updates": {kind: average.updates for kind, average in self.averages.items()},
             "scaler": self.scaler.state_dict(),
             "loss": self.loss.state_dict() if isinstance(self.loss, LearningLoss) else None,
         }
@@ -150,9 +156,9 @@ class State:
         # Gradients of a step that is given up would keep torch from making room for the moments.
         self.optimizer.zero_grad(set_to_none=True)
         _put_weights(self.model, _under("model.", tensors))
-        if self.ema is not None:
-            _put_weights(self.ema.model, _under("ema.", tensors))
-            self.ema.updates = numbers["ema_updates"]
+        for kind, average in self.averages.items():
+            _put_weights(average.model, _under(f"{kind}/", tensors))
+            average.updates = numbers["updates"][kind]
         self._restore_optimizer(_under("adam.", tensors))
         if numbers["scaler"]:
             self.scaler.load_state_dict(dict(numbers["scaler"]))
