@@ -1,6 +1,7 @@
 """What a training goes on from: bit for bit, whole or not at all, whatever ends the run."""
 
 import json
+import re
 import os
 import resource
 import shutil
@@ -43,7 +44,9 @@ def _everything(state):
 
 
 @pytest.mark.covering(2)
-@pytest.mark.parametrize("fields", [{}, {"ema_decay": None}, {"precision": "float16"}, {"ema_warmup": True}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"ema_decay": None}, {"ema_widths": (0.05, 0.1)}, {"precision": "float16"}, {"ema_warmup": True}]
+)
 def test_a_state_is_restored_bit_for_bit(fields, tmp_path):
     """Weights, average, moments, counts and scale of three steps are those that a new state gets from the file."""
     old, new = _state(3, **fields), _state(0, **fields)
@@ -53,8 +56,10 @@ def test_a_state_is_restored_bit_for_bit(fields, tmp_path):
     (tensors, numbers), (theirs, other) = _everything(old), _everything(new)
     assert same(tensors, theirs)
     assert numbers == other
-    kinds = {name.partition(".")[0] for name in tensors}
+    kinds = {re.split("[./]", name)[0] for name in tensors if not name.startswith("power")}
     assert kinds == {"model", "adam"} | ({"ema"} if fields.get("ema_decay", 0.9) else set())
+    widths = {name.partition("/")[0] for name in tensors if name.startswith("power")}
+    assert widths == {f"power{width}" for width in fields.get("ema_widths", ())}
     steps = [value for name, value in tensors.items() if name.startswith("adam.step.")]
     trained = [part for part in old.model.parameters() if part.requires_grad]
     assert len(steps) == len(trained)
