@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = tyro.extras.subcommand_cli_from_dict(
                 commands,
                 prog="sit",
-                description="Stochastic interpolants: schedules, figures, training, the order of samplers, checkpoints.",
+                description="Stochastic interpolants: schedules, figures, training, orders of samplers, checkpoints.",
                 args=given,
             )
         return status
