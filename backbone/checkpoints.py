@@ -23,7 +23,7 @@ from backbone.model import SiT
 from backbone.shapes import check_shapes, infer_config
 from solvers.errors import explain
 
-__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointError", "check_network", "load_checkpoint", "save_checkpoint", "write_checkpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +56,41 @@ def save_checkpoint(path: str | os.PathLike[str], model: SiT, *, extra: Mapping[
         ValueError: ``extra`` holds NaN or infinity, which JSON lacks.
         OSError: the file cannot be written.
     """
-    from safetensors.torch import save_file
+    check_network(model)
+    write_checkpoint(path, model.config, model.state_dict(), extra or {})
 
+
+def check_network(model: object) -> None:
+    """Refuse what is not a :class:`SiT` itself, whose config and names of tensors a checkpoint needs."""
     if not isinstance(model, SiT):
         raise TypeError(
             explain("a SiT", type(model).__name__, "unwrap it: model.module (parallel) or model._orig_mod (compiled)")
         )
+
+
+def write_checkpoint(
+    path: str | os.PathLike[str], config: SiTConfig, state: Mapping[str, torch.Tensor], extra: Mapping[str, Any]
+) -> None:
+    """Write the tensors of a network; arguments and errors are those of :func:`save_checkpoint`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     try:
         metadata = {
             "format": "pt",
-            CONFIG: json.dumps(model.config.to_dict()),
-            EXTRA: json.dumps(dict(extra or {}), allow_nan=False),
+            CONFIG: json.dumps(config.to_dict()),
+            EXTRA: json.dumps(dict(extra), allow_nan=False),
         }
     except TypeError as error:
         raise TypeError(
             explain("extra of plain JSON values", str(error), "convert it: schedule.to_dict(), float(x)")
         ) from error
-    with replaced(Path(path)) as draft:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, draft, metadata)
+    try:
+        with replaced(Path(path)) as draft:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft, metadata)
+    except SafetensorError as error:
+        remedy = "make the folder first, and room on the disk"
+        raise OSError(explain("a file that can be written", f"{path}: {error}", remedy)) from error
 
 
 def load_checkpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +12,23 @@ from pathlib import Path
 
 from solvers.errors import explain
 
-__all__ = ["drop_drafts", "locked", "replaced", "sha256", "write_text"]
+__all__ = ["drop_drafts", "locked", "replaced", "sha256", "sha256_of_folder", "write_text"]
 
 
 @contextmanager
-def replaced(target: Path) -> Iterator[Path]:
-    """Give a name to write to, beside the target; at the end its file takes the target's place.
+def replaced(target: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Give a name to write to; at the end its file takes the target's place.
 
     If the block raises, the target stays as it was and the draft is removed. A draft that a killed process left is
     overwritten by nothing and does no harm: its name begins with a dot and ends in ``.part``.
+
+    Args:
+        target: the file.
+        folder: where the draft is written, on the same file system, because only there a rename is atomic; None is
+            beside the target.
     """
-    # Next to the target, because a rename is atomic only within one file system.
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # Random, for processes on several machines can share the folder and a number.
+    draft = (target.parent if folder is None else folder) / f".{target.name}.{secrets.token_hex(6)}.part"
     try:
         yield draft
         with draft.open("rb+") as file:
@@ -76,6 +82,12 @@ def sha256(file: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_folder(folder: Path) -> str:
+    """Return the digest of the lines that ``sha256sum *`` prints in a folder: names and digests of its files."""
+    lines = (f"{sha256(file)}  {file.name}\n" for file in sorted(folder.iterdir()) if file.is_file())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

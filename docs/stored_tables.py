@@ -13,7 +13,11 @@ from tables import ROOT, SYMBOLS, Generated, code, math, table
 FORMULAS = ROOT / "docs" / "formulas.json"
 PRECISION = ROOT / "benchmarks" / "results" / "precision.csv"
 ORDERS = ROOT / "benchmarks" / "results" / "sampler_orders.json"
+EVALUATION = ROOT / "benchmarks" / "results" / "evaluate.json"
 WORK = ROOT / "benchmarks" / "results" / "work_precision.json"
+FEW = ROOT / "benchmarks" / "results" / "few_step.json"
+NETWORK = ROOT / "benchmarks" / "results" / "backbone.json"
+DEVICE = ROOT / "benchmarks" / "results" / "backbone_device.json"
 
 
 class Formulas(Generated):
@@ -141,10 +145,97 @@ def _race(row: dict[str, Any]) -> tuple[Any, ...]:
     return f"{row['error']:.0e}", *counts, theirs, _number(row.get("ratio"), "{:.2f}")
 
 
+class EvaluationCost(Generated):
+    """Seconds and memory of each number of an evaluation, in both ways."""
+
+    sources = ("benchmarks/results/evaluate.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(EVALUATION.read_text())
+        rows = [
+            (row["case"], code(row["way"]), f"{row['seconds']:.1f}", f"{row['peak_mb']:.0f}") for row in data["rows"]
+        ]
+        versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+        note = nodes.paragraph("", f"{data['date']}, {data['processor']}, {versions}.")
+        return [table(("case", "way", "seconds", "MB beyond the input"), rows), note]
+
+
+class FewStep(Generated):
+    """For each objective and number of steps: accuracy, Fréchet distance and spread, and what training took."""
+
+    sources = ("benchmarks/results/few_step.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(FEW.read_text())
+        head = ("objective", "from", "training", "sampling", "evaluations", "accuracy", "Fréchet", "spread")
+        line = f"{data['date']}, torch {data['versions']['torch']}, {data['processor']}"
+        return [table(head, [_few_step_cells(row) for row in data["rows"]]), nodes.paragraph("", line)]
+
+
+def _few_step_cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    shown = ("accuracy", "{:.3f}"), ("frechet", "{:.2f}"), ("within", "{:.2f}")
+    scores = tuple(_with_spread(row, name, form) for name, form in shown)
+    if "steps" not in row:
+        return row["objective"], "", "", "", "", *scores
+    training = f"{row['train_steps']} steps, {row['seconds']:.0f} s"
+    return row["objective"], row["from"] or "new weights", training, row["method"], str(row["nfe"]), *scores
+
+
+def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
+    spread = row.get(f"{name} spread")
+    return form.format(row[name]) + ("" if spread is None else f" ± {form.format(spread)}")
+
+
+class NetworkSpeed(Generated):
+    """The network beside its peer and beside the convolution, how long it is built, and what a GPU does if recorded."""
+
+    sources = ("benchmarks/results/backbone*.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(NETWORK.read_text())
+        versions = ", ".join(
+            f"{name} {version}" for name, version in data["versions"].items() if name != "interpolants"
+        )
+        result: list[nodes.Node] = [nodes.paragraph("", f"{data['processor']}, {versions}, {data['date']}.")]
+        for part, other in (("peer", "diffusers"), ("patches", "as a convolution")):
+            rows = [row for row in data["rows"] if row["part"] == part]
+            head = ("pass", "threads", "kind", "ours, s", f"{other}, s", "ratio", "of the least", "80 % of the ratios")
+            result.append(table(head, [_pair(row) for row in rows]))
+        rows = [row for row in data["rows"] if row["part"] == "build"]
+        cells = [(row["size"], f"{row['seconds']:.2f}", f"{row['most']:.2f}", str(row["runs"])) for row in rows]
+        result.append(table(("on the meta device", "s", "the slowest, s", "processes"), cells))
+        return result + (_device() if DEVICE.exists() else [])
+
+
+def _pair(row: dict[str, Any]) -> tuple[Any, ...]:
+    ratios = (f"{row[key]:.2f}" for key in ("ratio", "least ratio"))
+    seconds = (f"{row[key]:.3f}" for key in ("ours", "other"))
+    return row["pass"], str(row["threads"]), row["kind"], *seconds, *ratios, f"{row['p10']:.2f} to {row['p90']:.2f}"
+
+
+def _device() -> list[nodes.Node]:
+    data = json.loads(DEVICE.read_text())
+    rate = next(row["teraflops"] for row in data["rows"] if "teraflops" in row)
+    said = f"{data['device']}, torch {data['versions']['torch']}, {data['date']}; dense products {rate:.0f} TFLOP/s."
+    head = ("size", "pass", "kind", "batch", "images/s", "share of the rate", "GiB")
+    measured = [row for row in data["rows"] if "images/s" in row]
+    cells = [
+        (
+            *(str(row[key]) for key in ("size", "what", "kind", "batch")),
+            *(f"{row['images/s']:.0f}", f"{row['share']:.0%}", f"{row['GiB']:.1f}"),
+        )
+        for row in measured
+    ]
+    return [nodes.paragraph("", said), table(head, cells)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("formulas", Formulas)
     app.add_directive("precision", Precision)
     app.add_directive("sampler-orders", SamplerOrders)
+    app.add_directive("evaluation-cost", EvaluationCost)
     app.add_directive("work-precision", WorkPrecision)
+    app.add_directive("few-step", FewStep)
+    app.add_directive("network-speed", NetworkSpeed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

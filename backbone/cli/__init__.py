@@ -12,9 +12,13 @@ import tyro
 from backbone.cli.certify import certify
 from backbone.cli.convert import convert
 from backbone.cli.demo import demo
+from backbone.cli.ema import ema
+from backbone.cli.evaluate import evaluate
 from backbone.cli.lint import lint
 from backbone.cli.plain import plain_docstrings
 from backbone.cli.plot import plot
+from backbone.cli.reproduce import reproduce
+from backbone.cli.sample import sample
 from backbone.cli.train import CONFIGS
 from backbone.cli.train import command as train
 
@@ -27,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        functions = (certify, plot, demo, train(given), lint, convert)
+        functions = (certify, plot, demo, train(given), sample, reproduce, evaluate, ema, convert, lint)
         commands: dict[str, Callable[..., Any]] = {function.__name__: function for function in functions}
         with plain_docstrings(*CONFIGS):
             status: int = tyro.extras.subcommand_cli_from_dict(
                 commands,
                 prog="sit",
-                description="Stochastic interpolants: schedules, figures, training, orders of samplers, checkpoints.",
+                description="Stochastic interpolants: schedules, figures, training, samples, evaluation, checkpoints.",
                 args=given,
             )
         return status
