@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Journal:
         recipe: JSON that has to be the same when the run goes on.
         here: the processes.
         extra: JSON to keep in ``averaged.safetensors``, such as the schedule and the prediction.
-        described: JSON for ``config.json``.
+        described: JSON for ``config.json``; None is the recipe and the record.
         probe: what measures the network now and then.
         on_step: what is told of each step and its loss.
         progress: show a bar on stderr.
@@ -64,10 +65,12 @@ class Journal:
         if config.on_non_finite == "rollback" and (folder is None or not record.save_every):
             remedy = 'give a folder and save_every, or choose on_non_finite="skip"'
             raise ValueError(explain('checkpoints, for on_non_finite="rollback"', "none", remedy))
+        whole = recipe | {"training": config.to_dict(), "record": asdict(record)}
+        self.described = whole if described is None else described
         # Refused now, and not at the first checkpoint.
-        json.dumps([extra, described], allow_nan=False)
+        json.dumps([extra, self.described], allow_nan=False)
         self.record, self.config, self.recipe, self.here, self.probe = record, config, recipe, here, probe
-        self.folder, self.extra, self.described, self.on_step = folder, extra or {}, described or {}, on_step
+        self.folder, self.extra, self.on_step = folder, extra or {}, on_step
         self.checkpoints = None if folder is None else Checkpoints(folder / "checkpoints", here, record.keep)
         self.progress = progress and here.first
         self.losses: dict[int, float] = {}

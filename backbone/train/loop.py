@@ -11,7 +11,7 @@ import re
 import time as clock
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +120,6 @@ def train(
         state = State(model.train(), loss, config, here)
         net, order, readings = Spread(model, loss, config, here), Order(data.count, config.seed), Readings(here)
         recipe = _recipe(model, data, config, loss)
-        described = (
-            recipe | {"training": config.to_dict(), "record": asdict(record)} if described is None else described
-        )
         journal = Journal(folder, record, config, recipe, here, extra, described, probe, on_step, progress=progress)
         with closing(journal):
             journal.open(state)
@@ -145,9 +142,8 @@ def train(
             journal.read(readings, state)
             journal.save(state)
     model.train(was_training)
-    return TrainResult(
-        model, state.ema, list(journal.losses.values()), clock.perf_counter() - began, state.step, stopped
-    )
+    losses, seconds = list(journal.losses.values()), clock.perf_counter() - began
+    return TrainResult(model, state.ema, losses, seconds, state.step, stopped)
 
 
 def _gradients(net: Spread, data: Data, order: Order, state: State) -> Tensor:
