@@ -1,8 +1,8 @@
 """What a training goes on from: bit for bit, whole or not at all, whatever ends the run."""
 
 import json
-import re
 import os
+import re
 
 import pytest
 import torch

@@ -32,6 +32,7 @@ ODD = RunConfig(
         clip_norm=0.5,
         ema_decay=None,
         ema_warmup=True,
+        ema_widths=(0.05, 0.1),
         precision="bfloat16",
         compile=True,
         parallel="fsdp",
@@ -39,7 +40,9 @@ ODD = RunConfig(
         seed=5,
         log_every=2,
     ),
-    record=Record(save_every=5, keep=3, probe_every=2, tensorboard=True, wandb="project", peak_flops=1e12),
+    record=Record(
+        save_every=5, keep=3, snapshot_every=4, probe_every=2, tensorboard=True, wandb="project", peak_flops=1e12
+    ),
     probe=ProbeConfig(samples=6, steps=4, guidance=2.0, held_out="other/store"),
     device="cpu",
     seed=3,
@@ -75,6 +78,7 @@ warmup_steps = 3
 decay = "cosine"
 clip_norm = 0.5
 ema_warmup = true
+ema_widths = [0.05, 0.1]
 precision = "bfloat16"
 compile = true
 parallel = "fsdp"
@@ -84,6 +88,7 @@ log_every = 2
 [record]
 save_every = 5
 keep = 3
+snapshot_every = 4
 probe_every = 2
 tensorboard = true
 wandb = "project"
@@ -101,10 +106,10 @@ FLAGS = """--out out/odd --data some/store --device cpu --seed 3 --model.input-s
 LogitNormal(0.5,&2) --objective.loss Chain(learned=False) --training.steps 7 --training.batch-size 6
 --training.micro-batch 2 --training.learning-rate 2e-3 --training.betas 0.8 0.95 --training.weight-decay 0.1
 --training.warmup-steps 3 --training.decay cosine --training.clip-norm 0.5 --training.ema-decay None
---training.ema-warmup --training.precision bfloat16 --training.compile --training.parallel fsdp
---training.on-non-finite skip --training.seed 5 --training.log-every 2 --record.save-every 5 --record.keep 3
---record.probe-every 2 --record.tensorboard --record.wandb project --record.peak-flops 1e12 --probe.samples 6
---probe.steps 4 --probe.guidance 2.0 --probe.held-out other/store"""
+--training.ema-warmup --training.ema-widths 0.05 0.1 --training.precision bfloat16 --training.compile
+--training.parallel fsdp --training.on-non-finite skip --training.seed 5 --training.log-every 2 --record.save-every 5 --record.keep 3
+--record.snapshot-every 4 --record.probe-every 2 --record.tensorboard --record.wandb project --record.peak-flops 1e12
+--probe.samples 6 --probe.steps 4 --probe.guidance 2.0 --probe.held-out other/store"""
 
 
 def _from_flags(flags, monkeypatch):
