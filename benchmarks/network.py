@@ -1,13 +1,15 @@
-"""How fast is the network? Four questions, one part each; ``--parts`` chooses.
+"""How fast is the network? Five questions, one part each; ``--parts`` chooses.
 
-peer: SiT-S/2 beside diffusers' DiTTransformer2DModel of the same shape, forward and with the backward pass, on one and
-on two threads, eager and compiled. That both compute the same function is checked first, with the same weights.
+eager: SiT-S/2 beside diffusers' DiTTransformer2DModel of the same shape, forward and with the backward pass, on one and
+on two threads. That both compute the same function is checked first, with the same weights.
+compiled: the same after torch.compile.
 patches: the patch embedding as a product of matrices, beside the convolution that it is, in the whole network.
 build: SiT-XL/2 on the meta device, in a new process.
 device: training and forward passes on a GPU, in network_device.py; left out where there is none.
 
-The parts on the CPU go to results/backbone.json, those of a device to results/backbone_device.json. This script cannot
-be called backbone.py, which would hide the package from the scripts beside it.
+The parts on the CPU go to results/backbone.json, each in place of what was there of it, and those of a device to
+results/backbone_device.json. This script cannot be called backbone.py, which would hide the package from the scripts
+beside it.
 """
 
 from __future__ import annotations
@@ -19,15 +21,18 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import torch
 from diffusers import DiTTransformer2DModel
 from network_device import device_rows
-from record import alternate, arguments, save_rows, show
+from numpy.typing import NDArray
+from record import alternate, arguments, save_rows, show, stored_rows
 from torch import Tensor, nn
 
 from backbone import SiT, SiTConfig
 from backbone.sizes import SIZES
 
+PARTS = ("eager", "compiled", "patches", "build")
 PACKAGES = ("torch", "diffusers", "interpolants")
 SMALL = SiTConfig(input_size=8, hidden_size=32, depth=2, num_heads=2)
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -131,49 +136,63 @@ def passes(network: Network, module: nn.Module, batch: tuple[Tensor, ...]) -> di
     return {"forward": forward, "forward and backward": both}
 
 
+def clocks() -> NDArray[np.float64]:
+    """Return the time, and the time that this process has computed, which other programs disturb less."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def row(part: str, case: dict[str, Any], first: Callable[[], None], second: Callable[[], None], n: int) -> Any:
-    """Time two passes in turn; seconds, the ratio of medians and of minima, and the spread of the pairs' ratios."""
-    times = alternate(first, second, n)
-    pairs = statistics.quantiles([a / b for a, b in zip(*times)], n=10, method="inclusive")
-    medians, minima = [[f(spent) for spent in times] for f in (statistics.median, min)]
-    return {
+    """Time two passes in turn, n times or for a minute; seconds, ratios, and the spread of the ratios of the pairs.
+
+    A ratio is of medians, and at the end of minima; "work" is that of the medians of the time computed.
+    """
+    ours, other = (np.array(spent) for spent in alternate(first, second, n, clocks, limit=60.0))
+    (wall, computed), least = np.median(ours, axis=0) / np.median(other, axis=0), ours.min(axis=0) / other.min(axis=0)
+    low, high = np.quantile(ours[:, 0] / other[:, 0], (0.1, 0.9))
+    found = {
         "part": part,
         **case,
-        "ours": medians[0],
-        "other": medians[1],
-        "ratio": medians[0] / medians[1],
-        "least ours": minima[0],
-        "least other": minima[1],
-        "least ratio": minima[0] / minima[1],
-        "p10": pairs[0],
-        "p90": pairs[-1],
-        "pairs": n,
+        "ours": float(np.median(ours[:, 0])),
+        "other": float(np.median(other[:, 0])),
+        "ratio": float(wall),
+        "p10": float(low),
+        "p90": float(high),
+        "work": float(computed),
+        "least": float(least[0]),
+        "pairs": len(ours),
     }
+    show(found)
+    return found
 
 
-def peer_rows(config: SiTConfig, batch: int, repeats: int, compiled: bool) -> list[dict[str, Any]]:
-    """Time both networks; every pair in its own order of threads, so that compiled code is made for the count."""
+def compiled(network: Network, threads: int) -> Network:
+    """Return the network after torch.compile; the smoke run leaves out the kernels, which take minutes to make."""
+    if "--smoke" in sys.argv:
+        return torch.compile(network, backend="aot_eager")
+    # The number of threads is in the code, and a cache on disk does not ask for it unless it is told.
+    return torch.compile(network, options={"cpp.threads": threads})
+
+
+def peer_rows(part: str, config: SiTConfig, batch: int, repeats: int) -> list[dict[str, Any]]:
+    """Time both networks, eager or compiled."""
     rows = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        for kind in ("eager", "compiled") if compiled else ("eager",):
-            ours, theirs = networks(config)
+        ours, theirs = networks(config)
 
-            def other(x: Tensor, time_N: Tensor, y: Tensor, theirs: nn.Module = theirs) -> Tensor:
-                return cast("Tensor", theirs(x, time_N, y, return_dict=False)[0])
+        def other(x: Tensor, time_N: Tensor, y: Tensor, theirs: nn.Module = theirs) -> Tensor:
+            return cast("Tensor", theirs(x, time_N, y, return_dict=False)[0])
 
-            pair: list[Network] = [ours.both_halves, other]
-            if kind == "compiled":
-                torch._dynamo.reset()
-                # Compiled code has its number of threads in it, and a cache on disk does not ask for it otherwise.
-                pair = [torch.compile(f, options={"cpp.threads": threads}) for f in pair]
-            x, time_N, y = inputs(config, batch)
-            first = passes(pair[0], ours, (x, time_N, y))
-            second = passes(pair[1], theirs, (x, (999 * time_N).long(), y))
-            for what in first:
-                case = {"pass": what, "threads": threads, "kind": kind, "batch": batch}
-                rows.append(row("peer", case, first[what], second[what], repeats))
-                show(rows[-1])
+        pair: list[Network] = [ours.both_halves, other]
+        if part == "compiled":
+            torch._dynamo.reset()
+            pair = [compiled(f, threads) for f in pair]
+        x, time_N, y = inputs(config, batch)
+        first = passes(pair[0], ours, (x, time_N, y))
+        second = passes(pair[1], theirs, (x, (999 * time_N).long(), y))
+        for what in first:
+            case = {"pass": what, "threads": threads, "batch": batch}
+            rows.append(row(part, case, first[what], second[what], repeats))
     return rows
 
 
@@ -201,9 +220,8 @@ def patch_rows(config: SiTConfig, batch: int, repeats: int) -> list[dict[str, An
         data = inputs(config, batch)
         first, second = (passes(model.both_halves, model, data) for model in (ours, other))
         for what in first:
-            case = {"pass": what, "threads": 1, "kind": "channels-last" if last else "convolution", "batch": batch}
+            case = {"pass": what, "threads": 1, "other is": "channels-last" if last else "convolution", "batch": batch}
             rows.append(row("patches", case, first[what], second[what], repeats))
-            show(rows[-1])
     return rows
 
 
@@ -230,21 +248,23 @@ def build_rows(name: str, repeats: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run the parts."""
-    options = arguments(__doc__ or "", ("peer", "patches", "build", "device"))
+    """Run the parts, and write each when it is there."""
+    options = arguments(__doc__ or "", (*PARTS, "device"))
     config = SMALL if options.smoke else SIZES["SiT-S/2"]
     batch, repeats = (2, 3) if options.smoke else (4, 30)
-    rows, began = [], time.perf_counter()
-    if "build" in options.parts:
-        rows += build_rows("SiT-S/8" if options.smoke else "SiT-XL/2", 1 if options.smoke else 7)
-    if "peer" in options.parts:
-        rows += peer_rows(config, batch, repeats, compiled=not options.smoke)
-    if "patches" in options.parts:
-        rows += patch_rows(config, batch, repeats)
-    if options.save and rows:
-        save_rows("backbone", rows, PACKAGES)
+    began = time.perf_counter()
+    for part in [part for part in PARTS if part in options.parts]:
+        if part == "build":
+            rows = build_rows("SiT-S/8" if options.smoke else "SiT-XL/2", 1 if options.smoke else 7)
+        elif part == "patches":
+            rows = patch_rows(config, batch, repeats)
+        else:
+            rows = peer_rows(part, config, batch, repeats)
+        if options.save:
+            kept = [row for row in stored_rows("backbone") if row["part"] != part]
+            save_rows("backbone", sorted(kept + rows, key=lambda row: PARTS.index(row["part"])), PACKAGES)
     if "device" in options.parts and (options.smoke or torch.cuda.is_available()):
-        device_rows("cpu" if options.smoke else "cuda", options.save, began + 340)
+        device_rows("cpu" if options.smoke else "cuda", options.save, began + 300)
 
 
 if __name__ == "__main__":

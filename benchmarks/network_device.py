@@ -74,23 +74,25 @@ def device_rows(device: str, save: bool, stop: float) -> list[dict[str, Any]]:
 
 
 def cases(small: bool) -> Iterator[Case]:
-    """Yield every size eager and compiled at one batch, the largest first, then the batch sweep."""
-    sizes = {
-        f"SiT-{letter}/{patch}": SIZES[f"SiT-{letter}/{patch}"] for patch in PATCHES for letter in ("XL", "B", "L", "S")
-    }
-    batches = BATCHES
+    """Yield the cases, what matters most first: sizes of the smallest patches, their batch sweep, the other sizes."""
+    names, batches = [f"SiT-{letter}/{patch}" for patch in PATCHES for letter in ("XL", "B", "L", "S")], BATCHES
+    sizes = {name: SIZES[name] for name in names}
     if small:
         sizes = {"small": SiTConfig(input_size=8, hidden_size=32, depth=2, num_heads=2)}
         batches = (4, 2)
-    for size, config in sizes.items():
-        for kind in ("eager", "compiled"):
-            for what in ("training", "forward"):
-                # The larger sizes are measured at a batch that leaves room for the activations of eager code.
-                yield Case(size, config, what, kind, batches[1] if config.hidden_size > 768 else batches[0])
-    for size, config in sizes.items():
-        if config.patch_size == PATCHES[0]:
-            for batch in batches:
-                yield from (Case(size, config, what, "eager", batch) for what in ("training", "forward"))
+
+    def of(patches: tuple[int, ...], kind: str, sweep: bool = False) -> Iterator[Case]:
+        for size, config in sizes.items():
+            # At this batch the activations of eager code have room.
+            usual = batches[1] if config.hidden_size > 768 else batches[0]
+            for batch in [batch for batch in batches if (batch != usual) == sweep and config.patch_size in patches]:
+                yield from (Case(size, config, what, kind, batch) for what in ("training", "forward"))
+
+    yield from of(PATCHES[:1], "eager")
+    yield from of(PATCHES[:1], "compiled")
+    yield from of(PATCHES[:1], "eager", sweep=True)
+    yield from of(PATCHES[1:], "eager")
+    yield from of(PATCHES[1:], "compiled")
 
 
 def measure(case: Case, device: str, rate: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["alternate", "arguments", "in_turn", "record", "save_rows", "show"]
+__all__ = ["alternate", "arguments", "in_turn", "record", "save_rows", "show", "stored_rows"]
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -35,15 +35,30 @@ def arguments(description: str, parts: tuple[str, ...] = (), **more: str) -> arg
     return parser.parse_args()
 
 
-def alternate(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[list[float], list[float]]:
-    """Return the seconds of two callables in turn, A B A B …, so that a drift of the machine meets both."""
-    times: tuple[list[float], list[float]] = ([], [])
+def alternate(
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    repeats: int,
+    clock: Callable[[], Any] = time.perf_counter,
+    limit: float = float("inf"),
+) -> tuple[list[Any], list[Any]]:
+    """Return what two callables took in turn, A B A B …, so that a drift of the machine meets both.
+
+    Args:
+        first: what is timed, after one call of each.
+        second: the other.
+        repeats: pairs.
+        clock: seconds, or an array of the seconds of several clocks.
+        limit: seconds after which no pair is begun, once there are five.
+    """
+    times: tuple[list[Any], list[Any]] = ([], [])
     first(), second()
-    for _ in range(repeats):
+    start = time.perf_counter()
+    while len(times[0]) < repeats and (len(times[0]) < 5 or time.perf_counter() - start < limit):
         for run, spent in zip((first, second), times):
-            began = time.perf_counter()
+            began = clock()
             run()
-            spent.append(time.perf_counter() - began)
+            spent.append(clock() - began)
     return times
 
 
@@ -77,6 +92,13 @@ def save_rows(name: str, rows: list[dict[str, Any]], packages: tuple[str, ...], 
     machine = {"processor": _processor(), "python": platform.python_version(), "system": platform.system(), **more}
     data = {"name": name, "date": time.strftime("%Y-%m-%d"), "versions": versions, **machine, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+def stored_rows(name: str) -> list[dict[str, Any]]:
+    """Return the rows that were written last, of the same machine."""
+    file = RESULTS / f"{name}.json"
+    data = json.loads(file.read_text()) if file.exists() else {"processor": None, "rows": []}
+    return list(data["rows"]) if data["processor"] == _processor() else []
 
 
 def _processor() -> str:

@@ -193,13 +193,11 @@ class NetworkSpeed(Generated):
 
     def build(self) -> list[nodes.Node]:
         data = json.loads(NETWORK.read_text())
-        versions = ", ".join(
-            f"{name} {version}" for name, version in data["versions"].items() if name != "interpolants"
-        )
+        versions = ", ".join(f"{name} {data['versions'][name]}" for name in ("torch", "diffusers"))
         result: list[nodes.Node] = [nodes.paragraph("", f"{data['processor']}, {versions}, {data['date']}.")]
-        for part, other in (("peer", "diffusers"), ("patches", "as a convolution")):
-            rows = [row for row in data["rows"] if row["part"] == part]
-            head = ("pass", "threads", "kind", "ours, s", f"{other}, s", "ratio", "of the least", "80 % of the ratios")
+        for parts, other in ((("eager", "compiled"), "diffusers"), (("patches",), "other")):
+            rows = [row for row in data["rows"] if row["part"] in parts]
+            head = ("pass", "threads", "", "ours, s", f"{other}, s", "ratio", "80 % of the ratios", "work", "least")
             result.append(table(head, [_pair(row) for row in rows]))
         rows = [row for row in data["rows"] if row["part"] == "build"]
         cells = [(row["size"], f"{row['seconds']:.2f}", f"{row['most']:.2f}", str(row["runs"])) for row in rows]
@@ -208,9 +206,10 @@ class NetworkSpeed(Generated):
 
 
 def _pair(row: dict[str, Any]) -> tuple[Any, ...]:
-    ratios = (f"{row[key]:.2f}" for key in ("ratio", "least ratio"))
     seconds = (f"{row[key]:.3f}" for key in ("ours", "other"))
-    return row["pass"], str(row["threads"]), row["kind"], *seconds, *ratios, f"{row['p10']:.2f} to {row['p90']:.2f}"
+    spread = f"{row['p10']:.2f} to {row['p90']:.2f}"
+    ratios = (f"{row['ratio']:.2f}", spread, f"{row['work']:.2f}", f"{row['least']:.2f}")
+    return row["pass"], str(row["threads"]), row.get("other is", row["part"]), *seconds, *ratios
 
 
 def _device() -> list[nodes.Node]:

@@ -66,6 +66,19 @@ def test_an_unknown_size_lists_the_choices():
     assert len(SIZES) == 12
 
 
+@pytest.mark.parametrize(
+    ("letter", "depth", "width", "heads"),
+    [("S", 12, 384, 6), ("B", 12, 768, 12), ("L", 24, 1024, 16), ("XL", 28, 1152, 16)],
+)
+def test_the_sizes_are_those_of_the_table(letter, depth, width, heads):
+    """Depth, width and heads are those of table 1 of DiT, whose heads no weight shows; the rest is published too."""
+    for patch in (2, 4, 8):
+        config = SIZES[f"SiT-{letter}/{patch}"]
+        assert (config.depth, config.hidden_size, config.num_heads, config.patch_size) == (depth, width, heads, patch)
+        assert (config.input_size, config.in_channels, config.mlp_ratio, config.num_classes) == (32, 4, 4.0, 1000)
+        assert (config.learn_sigma, config.class_dropout) == (True, 0.1)
+
+
 def test_an_override_that_is_no_field_is_a_type_error():
     """A misspelt override is refused as a misspelt argument is, with the closest field; a right one is applied."""
     with pytest.raises(TypeError, match=r"received 'num_clases'; remedy: closest: 'num_classes'"):
