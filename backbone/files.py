@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -55,7 +56,8 @@ def drop_drafts(folder: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Have a folder to oneself for as long as the block lasts, or the process lives.
 
-    The lock is the operating system's, on a file ``.lock`` that says who has it. Systems without such locks have none.
+    The lock is the operating system's, on a file ``.lock`` that says who has it. Systems and file systems without such
+    locks have none.
 
     Raises:
         OSError: another process has it.
@@ -72,6 +74,10 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             remedy = "wait for it, end it, or choose another folder"
             raise OSError(explain(f"{folder} to itself", f"it is in use by {file.read()}", remedy)) from error
+        except OSError as error:
+            # File systems of clusters are often mounted without locks.
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

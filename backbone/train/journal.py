@@ -108,10 +108,8 @@ class Journal:
         A checkpoint or a sample is only made of weights that are known to be good.
         """
         made, record = state.step + 1, self.record
-        last = all(step in state.skipped for step in range(made, self.config.steps))
-        return last or any(
-            every and made % every == 0 for every in (self.config.log_every, record.save_every, record.probe_every)
-        )
+        often = (self.config.log_every, record.save_every, record.probe_every)
+        return made == self.config.steps or any(every and made % every == 0 for every in often)
 
     def read(self, readings: Readings, state: State) -> bool:
         """Write the rows of the steps that were made since the last time; return False after a rollback.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -96,6 +97,8 @@ def shard(model: SiT) -> None:
     """
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
+    # Losses make new tensors of the output and change none in place, which is what torch warns against in every step.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for part in [*model.blocks, model]:
         # By default the last part stays whole until a backward pass, which the average never makes.
         fully_shard(part, reshard_after_forward=True)

@@ -1,8 +1,10 @@
 """What a training goes on from: bit for bit, whole or not at all, whatever ends the run."""
 
+import errno
 import json
 import os
 import re
+import socket
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from training_support import plain, same, toy_config, toy_data, toy_model, toy_t
 
 from backbone import Record, load_checkpoint, train
 from backbone.data.order import Order
+from backbone.files import locked
 from backbone.losses import Interpolation, as_loss
 from backbone.train.loop import _gradients
 from backbone.train.parallel import Spread
@@ -199,6 +202,23 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
     assert same(weights(result), weights(plain()))
     # The lock ends with the run.
     assert toy_train(tmp_path, TWO, steps=7).steps == 7
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_without_locks(number, tmp_path, monkeypatch):
+    """Where nothing can be locked a folder is simply used; another error of the file system is one."""
+    import fcntl
+
+    def refuse(*args):
+        raise OSError(number, "of the file system")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="of the file system"), locked(tmp_path):
+            pytest.fail("it was locked")
+    else:
+        with locked(tmp_path):
+            assert (tmp_path / ".lock").read_text() == f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def test_drafts_of_a_killed_run_are_removed(tmp_path):

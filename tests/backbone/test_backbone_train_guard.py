@@ -120,6 +120,15 @@ def test_rollback_goes_round_the_step(tmp_path):
     assert [(row["step"], row["rolled_back_from"]) for row in log if "rolled_back_from" in row] == [(0, 2), (3, 5)]
 
 
+def test_rollbacks_from_one_checkpoint_add_up(tmp_path):
+    """Two bad steps between the same two checkpoints are both gone round, each after a rollback of its own."""
+    result = toy_train(tmp_path, Record(save_every=6), loss=broken(1, 3), on_non_finite="rollback", steps=6)
+    assert same(weights(result), weights(_without(6, (1, 3))))
+    log = rows(tmp_path)
+    assert [row["rolled_back_from"] for row in log if "rolled_back_from" in row] == [2, 4]
+    assert [row["step"] for row in log if "loss" in row] == [1, 3, 5, 6]
+
+
 def _without(steps, left_out):
     """A training of the given steps without some: a skip has the same effect, for its step teaches nothing."""
     return toy_train(steps=steps, loss=broken(*left_out), on_non_finite="skip")

@@ -100,6 +100,20 @@ def test_a_signal_between_two_readings_loses_nothing(tmp_path):
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4]
 
 
+def test_control_c_is_no_traceback(tmp_path, monkeypatch, capsys):
+    """Ctrl-C ends the command with 130 and one word; the folder is free for the next."""
+    monkeypatch.setattr(sys.modules["backbone.train.loop"], "_gradients", _press)
+    arguments = [*DIGITS, "3", "--out", str(tmp_path)]
+    assert main(["train", *arguments]) == 130
+    assert capsys.readouterr().err == "sit: interrupted\n"
+    monkeypatch.undo()
+    assert _command(arguments)[0] == 0
+
+
+def _press(*args):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.slow
 def test_a_signal_stops_all_processes(tmp_path):
     """SIGTERM to one of two processes stops both after the same step, with status 0; one of them speaks."""
