@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from backbone.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
     from backbone.config import SiTConfig
     from backbone.data.arrays import Arrays
+    from backbone.data.encode import Encoded, encode
+    from backbone.data.encode_config import EncodeConfig
+    from backbone.data.manifest import StoreError
+    from backbone.data.store import Store
+    from backbone.data.verify import verify_store
     from backbone.ema import EMA, Averages, PowerEMA, post_hoc, save_snapshot
     from backbone.evaluate import conditional_accuracy, frechet_distance
     from backbone.field import bind
@@ -39,6 +44,8 @@ __all__ = [
     "Bits",
     "Checkpoint",
     "CheckpointError",
+    "EncodeConfig",
+    "Encoded",
     "Levels",
     "ModelFlow",
     "NonFiniteLossError",
@@ -50,6 +57,8 @@ __all__ = [
     "SampleConfig",
     "SiT",
     "SiTConfig",
+    "Store",
+    "StoreError",
     "TrainConfig",
     "TrainResult",
     "attention_distance",
@@ -58,6 +67,7 @@ __all__ = [
     "conditional_accuracy",
     "dequantised_bits",
     "dit",
+    "encode",
     "frechet_distance",
     "load_checkpoint",
     "log_marginal",
@@ -69,6 +79,7 @@ __all__ = [
     "sit",
     "train",
     "uniform_distance",
+    "verify_store",
     "write_samples",
 ]
 
@@ -79,6 +90,8 @@ _HOME = {
     "Bits": "likelihood",
     "Checkpoint": "checkpoints",
     "CheckpointError": "checkpoints",
+    "EncodeConfig": "data.encode_config",
+    "Encoded": "data.encode",
     "Levels": "likelihood",
     "ModelFlow": "likelihood",
     "NonFiniteLossError": "train.readings",
@@ -90,6 +103,8 @@ _HOME = {
     "SampleConfig": "sampling.config",
     "SiT": "model",
     "SiTConfig": "config",
+    "Store": "data.store",
+    "StoreError": "data.manifest",
     "TrainConfig": "train.config",
     "TrainResult": "train.loop",
     "attention_distance": "attention_maps",
@@ -98,6 +113,7 @@ _HOME = {
     "conditional_accuracy": "evaluate",
     "dequantised_bits": "likelihood",
     "dit": "model",
+    "encode": "data.encode",
     "frechet_distance": "evaluate",
     "load_checkpoint": "checkpoints",
     "log_marginal": "likelihood",
@@ -109,6 +125,7 @@ _HOME = {
     "sit": "model",
     "train": "train.loop",
     "uniform_distance": "attention_maps",
+    "verify_store": "data.verify",
     "write_samples": "sampling.run",
 }
 

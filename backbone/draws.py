@@ -48,7 +48,7 @@ class Draws:
         return found
 
     def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return standard normals (N, *shape), float32."""
+        """Return standard normals, float32, of shape N and then ``shape``."""
         found: Tensor = self._counted(shape).single(_number(purpose))
         return found.to(torch.float32)
 

@@ -13,6 +13,7 @@ from backbone.cli.certify import certify
 from backbone.cli.convert import convert
 from backbone.cli.demo import demo
 from backbone.cli.ema import ema
+from backbone.cli.encode import encode
 from backbone.cli.evaluate import evaluate
 from backbone.cli.lint import lint
 from backbone.cli.plain import plain_docstrings
@@ -31,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        functions = (certify, plot, demo, train(given), sample, reproduce, evaluate, ema, convert, lint)
+        functions = (certify, plot, demo, encode, train(given), sample, reproduce, evaluate, ema, convert, lint)
         commands: dict[str, Callable[..., Any]] = {function.__name__: function for function in functions}
         with plain_docstrings(*CONFIGS):
             status: int = tyro.extras.subcommand_cli_from_dict(
                 commands,
                 prog="sit",
-                description="Stochastic interpolants: schedules, figures, training, samples, evaluation, checkpoints.",
+                description="Stochastic interpolants: schedules, figures, latents, training, samples, evaluation.",
                 args=given,
             )
         return status
