@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ import torch
 from backbone import spelling
 from backbone.chain_loss import Chain
 from backbone.data.arrays import Arrays, Data
+from backbone.data.store import Store
+from backbone.draws import Draws
 from backbone.few_step import Consistency, ImprovedMeanFlow, MeanFlow, Shortcut
 from backbone.losses import Loss, as_loss
 from backbone.model import SiT
@@ -85,5 +88,12 @@ def open_data(config: RunConfig) -> tuple[Data, torch.Tensor | None]:
 
         digits = load_digits()
         return Arrays(digits.images, digits.labels, 10), digits.held_out_images
-    remedy = 'choose "digits", or a folder that sit encode wrote'
-    raise FileNotFoundError(explain("data", repr(config.data), remedy))
+    if not Path(config.data).is_dir():
+        remedy = 'choose "digits", or a folder that sit encode wrote'
+        raise FileNotFoundError(explain("data", repr(config.data), remedy))
+    data = Store(config.data, num_classes=config.model.num_classes)
+    if config.probe.held_out is None:
+        return data, None
+    other = Store(config.probe.held_out)
+    ids = torch.arange(other.count)
+    return data, other.batch(ids, Draws(0, ids))[0]
