@@ -15,6 +15,7 @@ PRECISION = ROOT / "benchmarks" / "results" / "precision.csv"
 ORDERS = ROOT / "benchmarks" / "results" / "sampler_orders.json"
 EVALUATION = ROOT / "benchmarks" / "results" / "evaluate.json"
 WORK = ROOT / "benchmarks" / "results" / "work_precision.json"
+STORE = ROOT / "benchmarks" / "results" / "store.json"
 FEW = ROOT / "benchmarks" / "results" / "few_step.json"
 NETWORK = ROOT / "benchmarks" / "results" / "backbone.json"
 DEVICE = ROOT / "benchmarks" / "results" / "backbone_device.json"
@@ -145,6 +146,28 @@ def _race(row: dict[str, Any]) -> tuple[Any, ...]:
     return f"{row['error']:.0e}", *counts, theirs, _number(row.get("ratio"), "{:.2f}")
 
 
+class LatentRates(Generated):
+    """What reading, opening and encoding of a latent store were measured to cost."""
+
+    sources = ("benchmarks/results/store.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(STORE.read_text())
+        lines = []
+        for row in data["rows"]:
+            if row["part"] == "read":
+                lines.append((f"{row['reader']}", f"{row['records_per_core_second']:,.0f} records per second"))
+            elif row["part"] == "open":
+                held = f"{1000 * row['seconds']:.0f} ms, {row['opening_mib'] + row['reading_mib']:.0f} MiB"
+                lines.append((f"opening {row['records']:,} records, and memory with 10,240 of them read", held))
+            elif row["vae"]:
+                rate = f"{row['images_per_core_second']:.2g} images per second, {row['share_of_vae']:.0%} of it the VAE"
+                lines.append((f"encoding by a VAE {row['vae']}", rate))
+            else:
+                lines.append(("decoding and cropping JPEG", f"{row['images_per_core_second']:.0f} images per second"))
+        return [table((f"{data['processor']}, {data['date']}", "one core"), lines)]
+
+
 class EvaluationCost(Generated):
     """Seconds and memory of each number of an evaluation, in both ways."""
 
@@ -235,6 +258,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("sampler-orders", SamplerOrders)
     app.add_directive("evaluation-cost", EvaluationCost)
     app.add_directive("work-precision", WorkPrecision)
+    app.add_directive("latent-rates", LatentRates)
     app.add_directive("few-step", FewStep)
     app.add_directive("network-speed", NetworkSpeed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
