@@ -1,6 +1,7 @@
 """Sampling in one step and a few with a network: by hand, with counted evaluations and noise per sample."""
 
 import dataclasses
+import math
 from itertools import pairwise
 
 import pytest
@@ -86,6 +87,9 @@ def test_noise_per_sample_does_not_depend_on_the_batch(network, draw):
     assert not torch.allclose(first, later, atol=0.1)
     wanted = first if draw is sample_flow_map else 0.5 * first + 0.5 * later
     torch.testing.assert_close(found, wanted)
+    smaller = draw(still, LABELS, schedule=TrigFlow(0.5), rng=PerSample(7), ts=[1.5, 0.0]).x
+    # Of a velocity of zero the data prediction is cos t x; a jump leaves x, whose noise has deviation 0.5.
+    torch.testing.assert_close(smaller, 0.5 * first * (1.0 if draw is sample_flow_map else math.cos(1.5)))
 
 
 def test_what_does_not_fit_is_refused(network):

@@ -1,6 +1,9 @@
 """Few-step objectives trained on classes of two clusters each, where the naive step returns the middle."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +26,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
 ]
+ROOT = Path(__file__).resolve().parents[2]
 LABELS = torch.arange(2).repeat_interleave(500)
 STEPS = {"steps": 600, "batch_size": 128, "learning_rate": 2e-3, "decay": "cosine", "ema_decay": 0.98, "clip_norm": 1.0}
 
@@ -96,3 +100,11 @@ def test_one_step_of_a_consistency_model_meets_the_clusters(taught, velocity, da
         share, right = hits(sample_consistency(trained, LABELS, schedule=schedule, rng=generator(), ts=ts).x)
         assert share > 0.8
         assert abs(right - 0.5) < 0.15
+
+
+def test_the_study_runs():
+    """benchmarks/few_step.py --smoke prints a row for the real digits and for every objective and number of steps."""
+    script = ROOT / "benchmarks" / "few_step.py"
+    run = subprocess.run([sys.executable, str(script), "--smoke"], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == 1 + 4 + 6 * 3
