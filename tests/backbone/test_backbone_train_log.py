@@ -92,16 +92,18 @@ def test_rows_after_the_checkpoint_are_dropped(tmp_path):
     assert file.read_text() == '{"step": 1, "loss": 1.0}\n{"step": 2}\n{"step": 3, "loss": 0.5}\n'
 
 
+def _press(step, loss):
+    """Ctrl-C in the fifth step."""
+    if step == 4:
+        raise KeyboardInterrupt
+
+
 def test_an_interrupted_run_has_one_row_for_each_step(tmp_path):
     """Rows of steps that were made but not saved are replaced when the run goes on."""
     record = Record(save_every=3)
 
-    def press(step, loss):
-        if step == 4:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        toy_train(tmp_path, record, log_every=1, on_step=press)
+        toy_train(tmp_path, record, log_every=1, on_step=_press)
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4]
     resumed = toy_train(tmp_path, record)
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4, 5, 6]
@@ -112,8 +114,9 @@ def test_tensorboard_is_readable(tmp_path):
     """The events are the numbers of the log; a run that goes on replaces those of steps that were not saved."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    record = Record(save_every=2, tensorboard=True)
-    toy_train(tmp_path, record, steps=4)
+    record = Record(save_every=3, tensorboard=True)
+    with pytest.raises(KeyboardInterrupt):
+        toy_train(tmp_path, record, on_step=_press)
     toy_train(tmp_path, record, steps=6)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     rows = read_log(tmp_path / "log.jsonl")

@@ -133,6 +133,7 @@ def test_a_probe_changes_nothing(tmp_path):
 
     probed = toy_train(tmp_path, Record(probe_every=2), probe=probe)
     assert same(weights(probed), weights(plain()))
+    assert not probed.averaged.training
     assert seen == [(2, True, 1), (4, True, 1), (6, True, 1)]
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl") if "frechet" in row] == [2, 4, 6]
     alone = toy_train(tmp_path / "none", Record(probe_every=2), probe=lambda state, here: {}, ema_decay=None)

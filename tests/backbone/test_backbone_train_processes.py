@@ -6,6 +6,7 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.parallel import DistributedDataParallel
 from training_support import processes, toy_data, toy_train
 
 from backbone import Record
@@ -37,6 +38,8 @@ def _train(folder, make, record, fields):
 
 def _tour(folder):
     """Several trainings of the same two processes, and what they say to each other."""
+    alone, quiet = [], DistributedDataParallel.no_sync
+    DistributedDataParallel.no_sync = lambda net: alone.append(net) or quiet(net)
     with world("cpu") as here:
         found = {
             "ddp": _outcome(folder / "ddp", None, TWO, {"clip_norm": 0.5}),
@@ -48,7 +51,7 @@ def _tour(folder):
                 toy_train(folder / name, TWO, **fields)
             except (ValueError, OSError) as error:
                 found[name] = str(error)
-    return found
+    return found | {"parts without a word": len(alone)}
 
 
 def _words(here):
@@ -90,6 +93,8 @@ def test_two_processes_are_one(tmp_path):
     assert (code, other) == (0, 0), (first, second)
     for name in ("ddp", "followed"):
         assert first[name] == second[name]
+    # Six samples in parts of 4 and 2, of which the gradients of the last are exchanged alone, in six steps.
+    assert first["parts without a word"] == 6
     alone = toy_train(tmp_path / "alone", TWO, clip_norm=0.5)
     assert first["ddp"][0] == pytest.approx(alone.losses, rel=1e-4)
     assert _near(tmp_path / "ddp", tmp_path / "alone")
