@@ -236,7 +236,7 @@ def test_labels_by_name():
     """Balanced labels count round, a list does so over its entries, the null class is num_classes."""
     ids = torch.arange(3, 13)
     assert Labels("balanced", 4, 0).of(ids).tolist() == [3, 0, 1, 2, 3, 0, 1, 2, 3, 0]
-    assert Labels("5, 2,7", 10, 0).of(ids).tolist() == [5, 2, 7, 5, 2, 7, 5, 2, 7, 5]
+    assert Labels("5, 2,7,7", 10, 0).of(ids).tolist() == [7, 5, 2, 7, 7, 5, 2, 7, 7, 5]
     assert Labels("null", 4, 0).of(ids).tolist() == [4] * 10
     assert Labels("balanced", 0, 0).of(ids).tolist() == [0] * 10
     assert [Labels(*case, 0).unconditional for case in (("null", 4), ("balanced", 0), ("4", 4), ("4,1", 4))] == [
