@@ -99,6 +99,7 @@ def test_the_training_recipe_of_the_paper_is_the_default():
         "clip_norm": None,
         "ema_decay": 0.9999,
         "ema_warmup": False,
+        "ema_widths": (),
         "micro_batch": None,
         "precision": "float32",
         "compile": False,
