@@ -113,8 +113,7 @@ def trained(variant: Variant, data: Digits, folder: Path, steps: int | None) -> 
         )
         loss = variant.loss(model if continued is None else continued)
         result = train(model, data.images, data.labels, recipe, objective=loss)
-        kept = {"train_steps": recipe.steps, "rate": variant.rate, "seconds": round(result.seconds, 1)}
-        save_checkpoint(file, result.averaged, extra=kept)
+        save_checkpoint(file, result.averaged, extra={"train_steps": recipe.steps, "rate": variant.rate})
     found = load_checkpoint(file)
     return found.model, found.extra
 
@@ -146,7 +145,7 @@ def rows_of(
         for name in scores[0]:
             values = [score[name] for score in scores]
             found |= {name: float(np.mean(values)), f"{name} spread": float(np.std(values, ddof=1))}
-        rows.append(place | found | extra)
+        rows.append(place | found | {name: extra[name] for name in ("train_steps", "rate")})
     return rows
 
 
@@ -232,7 +231,7 @@ def main() -> None:
             rows, networks = run(Path(folder), 2, 2, 2)
             figure(blocks(networks), Path(folder) / "few_step.png")
     else:
-        rows, networks = run(FOLDER, None, 100, 4)
+        rows, networks = run(FOLDER, None, 100, 3)
         if options.save:
             figure(blocks(networks), IMAGES / "few_step.png")
     record("few_step", rows, ("torch", "numpy", "scikit-learn"), options.save)
