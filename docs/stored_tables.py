@@ -184,13 +184,13 @@ class EvaluationCost(Generated):
 
 
 class FewStep(Generated):
-    """For each objective and number of steps: accuracy, Fréchet distance and spread, and what training took."""
+    """For each objective and number of sampling steps: accuracy, Fréchet distance and spread."""
 
     sources = ("benchmarks/results/few_step.json",)
 
     def build(self) -> list[nodes.Node]:
         data = json.loads(FEW.read_text())
-        head = ("objective", "from", "training", "sampling", "evaluations", "accuracy", "Fréchet", "spread")
+        head = ("objective", "from", "steps", "sampling", "evaluations", "accuracy", "Fréchet", "spread")
         line = f"{data['date']}, torch {data['versions']['torch']}, {data['processor']}"
         return [table(head, [_few_step_cells(row) for row in data["rows"]]), nodes.paragraph("", line)]
 
@@ -200,8 +200,8 @@ def _few_step_cells(row: dict[str, Any]) -> tuple[Any, ...]:
     scores = tuple(_with_spread(row, name, form) for name, form in shown)
     if "steps" not in row:
         return row["objective"], "", "", "", "", *scores
-    training = f"{row['train_steps']} steps, {row['seconds']:.0f} s"
-    return row["objective"], row["from"] or "new weights", training, row["method"], str(row["nfe"]), *scores
+    begun = row["from"] or "new weights"
+    return row["objective"], begun, str(row["train_steps"]), row["method"], str(row["nfe"]), *scores
 
 
 def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
