@@ -17,12 +17,13 @@ from typing import Any
 import torch
 
 from backbone.config import SiTConfig
+from backbone.files import replaced
 from backbone.layouts import CONFIG, EXTRA, CheckpointError, Weights, read, some
 from backbone.model import SiT
 from backbone.shapes import check_shapes, infer_config
 from solvers.errors import explain
 
-__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointError", "check_network", "load_checkpoint", "save_checkpoint", "write_checkpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +56,41 @@ def save_checkpoint(path: str | os.PathLike[str], model: SiT, *, extra: Mapping[
         ValueError: ``extra`` holds NaN or infinity, which JSON lacks.
         OSError: the file cannot be written.
     """
-    from safetensors.torch import save_file
+    check_network(model)
+    write_checkpoint(path, model.config, model.state_dict(), extra or {})
 
+
+def check_network(model: object) -> None:
+    """Refuse what is not a :class:`SiT` itself, whose config and names of tensors a checkpoint needs."""
     if not isinstance(model, SiT):
         raise TypeError(
             explain("a SiT", type(model).__name__, "unwrap it: model.module (parallel) or model._orig_mod (compiled)")
         )
+
+
+def write_checkpoint(
+    path: str | os.PathLike[str], config: SiTConfig, state: Mapping[str, torch.Tensor], extra: Mapping[str, Any]
+) -> None:
+    """Write the tensors of a network; arguments and errors are those of :func:`save_checkpoint`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     try:
         metadata = {
             "format": "pt",
-            CONFIG: json.dumps(model.config.to_dict()),
-            EXTRA: json.dumps(dict(extra or {}), allow_nan=False),
+            CONFIG: json.dumps(config.to_dict()),
+            EXTRA: json.dumps(dict(extra), allow_nan=False),
         }
     except TypeError as error:
         raise TypeError(
             explain("extra of plain JSON values", str(error), "convert it: schedule.to_dict(), float(x)")
         ) from error
-    target = Path(path)
-    # Written next to the target, because a rename is atomic only within one file system.
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, draft, metadata)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+        with replaced(Path(path)) as draft:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft, metadata)
+    except SafetensorError as error:
+        remedy = "make the folder first, and room on the disk"
+        raise OSError(explain("a file that can be written", f"{path}: {error}", remedy)) from error
 
 
 def load_checkpoint(
@@ -167,13 +176,3 @@ def _check_values(file: Path, state: Mapping[str, torch.Tensor], allow_non_finit
                 "load an earlier checkpoint, or pass allow_non_finite=True to examine this one",
             )
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; Windows cannot open a folder and does not need it."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -76,7 +76,13 @@ def turn_time(model: SiT, *, velocity: bool) -> None:
         model: :math:`f(x, t', y)`; it becomes :math:`\pm f(x, 1 - t, y)`.
         velocity: change the sign as well, as a velocity needs because :math:`d/dt' = -d/dt`; of ``both_halves`` that of
             the first.
+
+    Raises:
+        ValueError: a flow map, whose intervals would change their ends.
     """
+    if model.config.flow_map:
+        remedy = "turn the velocity network first, then few_step.as_flow_map(model)"
+        raise ValueError(explain("a network of one time", "flow_map=True in its config", remedy))
     config, first = model.config, model.get_parameter("t_embedder.mlp.0.weight")
     one = torch.tensor([getattr(config, "time_scale", 1.0)], dtype=torch.float64, device=first.device)
     cosine, sine = time_features(one, first.shape[1]).chunk(2, dim=1)

@@ -23,10 +23,20 @@ from record import arguments, record
 from scipy import stats
 from torch import Tensor
 
-from backbone import Levels, ModelFlow, SiT, dequantised_bits, load_checkpoint, log_marginal, save_checkpoint, train
+from backbone import (
+    Levels,
+    ModelFlow,
+    SiT,
+    TrainConfig,
+    dequantised_bits,
+    load_checkpoint,
+    log_marginal,
+    save_checkpoint,
+    train,
+)
+from backbone.data.arrays import Arrays
 from backbone.data.digits import Digits, load_digits
 from backbone.demo.digits import MODEL, training
-from backbone.train_config import TrainConfig
 from interpolants import Linear, Objective
 from solvers import RK4, Adaptive, Dopri5, Euler, Heun, power, uniform
 from solvers.likelihood import LogLikelihood, bits_per_dimension, rademacher_probes
@@ -70,7 +80,7 @@ def network(name: str, data: Digits, recipe: TrainConfig, kept: Path | None) -> 
         images, labels = images.repeat(epochs, 1, 1, 1), labels.repeat(epochs)
         images = LEVELS.dequantise(images, generator(0))
     torch.manual_seed(recipe.seed)
-    result = train(SiT(MODEL), images, labels, recipe, objective=Objective(SCHEDULE))
+    result = train(SiT(MODEL), Arrays(images, labels), recipe, objective=Objective(SCHEDULE))
     model = result.averaged.eval()
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)

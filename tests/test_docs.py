@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import backbone
+import backbone.evaluate
+import backbone.few_step
 import interpolants
 import solvers
 from backbone import plots as backbone_plots
@@ -24,7 +26,7 @@ PUBLIC = {
     for module in (
         *(interpolants, diffusion, guidance, weights, times, plots, diffusers_adapter, transport),
         *(solvers, compiled, inverted, likelihood, noise, order),
-        *(backbone, backbone_plots),
+        *(backbone, backbone.evaluate, backbone.few_step, backbone_plots),
     )
     for name in module.__all__
 }

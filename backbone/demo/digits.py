@@ -13,13 +13,13 @@ from torch import Tensor
 
 from backbone.checkpoints import save_checkpoint
 from backbone.config import SiTConfig
+from backbone.data.arrays import Arrays
 from backbone.data.digits import Digits, DigitsClassifier, fit_classifier, load_digits
 from backbone.evaluate import conditional_accuracy, frechet_distance
 from backbone.model import SiT
 from backbone.plots import Run, training_page
 from backbone.sample import sample
-from backbone.train import TrainResult, train
-from backbone.train_config import TrainConfig
+from backbone.train import TrainConfig, TrainResult, train
 from interpolants import Linear, Objective, Schedule
 from interpolants import diffusion as w
 from interpolants.plots import style
@@ -59,7 +59,7 @@ def run(out: Path, *, seed: int, steps: int, samples: int) -> dict[str, Any]:
     judge = fit_classifier(data.held_out_images, data.held_out_labels)
     torch.manual_seed(seed)
     recipe = training(steps, seed)
-    result = train(SiT(MODEL), data.images, data.labels, recipe, objective=Objective(schedule), progress=True)
+    result = train(SiT(MODEL), Arrays(data.images, data.labels), recipe, objective=Objective(schedule), progress=True)
     model = result.averaged.eval()
     extra = {"schedule": schedule.to_dict(), "prediction": "Velocity", "training": recipe.to_dict()}
     save_checkpoint(out / "digits.safetensors", model, extra=extra)

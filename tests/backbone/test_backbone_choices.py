@@ -7,9 +7,9 @@ import torch
 from backbone_support import TINY, perturb
 from test_backbone_variants import VARIANTS, build, inputs
 
-from backbone import SiT, SiTConfig, TrainConfig, bind, dit, load_checkpoint, sample, save_checkpoint, train
+from backbone import Arrays, SiT, SiTConfig, TrainConfig, bind, dit, load_checkpoint, sample, save_checkpoint, train
 from backbone.config import CHOICES
-from interpolants import Linear
+from interpolants import Linear, Objective
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -93,7 +93,7 @@ def test_vectors_have_a_network_from_training_to_samples():
     points = torch.tensor([[1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]])
     labels = torch.arange(2).repeat(32)
     recipe = TrainConfig(steps=150, batch_size=32, learning_rate=5e-3, ema_decay=None)
-    result = train(model, points[labels], labels, recipe, schedule=Linear())
+    result = train(model, Arrays(points[labels], labels), recipe, objective=Objective(Linear()))
     assert result.losses[-1] < 0.3 * result.losses[0]
     drawn = sample(model, labels[:16], schedule=Linear(), rng=torch.Generator().manual_seed(0)).x
     assert drawn.shape == (16, 3)
@@ -108,7 +108,7 @@ def test_a_network_without_labels_trains_and_is_bound():
     x = torch.randn(4, 2)
     assert torch.equal(bind(model)(0.5, x), model(x, 0.5))
     recipe = TrainConfig(steps=2, batch_size=2, ema_decay=None)
-    assert len(train(model, x, torch.zeros(4, dtype=torch.int64), recipe, schedule=Linear()).losses) == 2
+    assert len(train(model, Arrays(x), recipe, objective=Objective(Linear())).losses) == 2
     labelled = build("rms").eval()
     x, _, _ = inputs(labelled.config)
     assert torch.equal(bind(labelled)(0.5, x), labelled(x, 0.5, torch.tensor([5, 5])))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from backbone_support import perturb
 
-from backbone import NonFiniteLossError, SiT, SiTConfig, TrainConfig, train
+from backbone import Arrays, NonFiniteLossError, SiT, SiTConfig, TrainConfig, train
 from backbone.draws import Draws
 from backbone.losses import Interpolation
 from interpolants import Linear, Objective, Schedule
@@ -32,7 +32,7 @@ def _model():
 
 def _run(data, **fields):
     config = TrainConfig(**({"steps": 5, "batch_size": 16, "learning_rate": 1e-3} | fields))
-    return train(_model(), *data, config, objective=Objective(Linear()))
+    return train(_model(), Arrays(*data), config, objective=Objective(Linear()))
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_bits(data):
     torch.manual_seed(99)
     second = train(
         model,
-        *data,
+        Arrays(*data),
         TrainConfig(steps=5, batch_size=16, learning_rate=1e-3, ema_decay=0.9),
         objective=Objective(Linear()),
     )
@@ -96,7 +96,11 @@ def test_reading_the_loss_seldom_changes_nothing(data):
     seen = []
     config = TrainConfig(steps=7, batch_size=16, log_every=3)
     result = train(
-        _model(), *data, config, objective=Objective(Linear()), on_step=lambda step, loss: seen.append((step, loss))
+        _model(),
+        Arrays(*data),
+        config,
+        objective=Objective(Linear()),
+        on_step=lambda step, loss: seen.append((step, loss)),
     )
     assert result.losses == _run(data, steps=7, learning_rate=1e-4).losses
     assert seen == list(enumerate(result.losses))
@@ -112,7 +116,7 @@ def test_options_take_effect(data):
         other = _run(data, **option).model
         assert not torch.equal(other.t_embedder.mlp[0].weight, plain.model.t_embedder.mlp[0].weight), option
     evaluating = _model().eval()
-    train(evaluating, *data, TrainConfig(steps=1, batch_size=4), objective=Objective(Linear()))
+    train(evaluating, Arrays(*data), TrainConfig(steps=1, batch_size=4), objective=Objective(Linear()))
     assert not evaluating.training
 
 
@@ -122,7 +126,9 @@ def test_dropped_labels_train_the_null_class(data):
         torch.manual_seed(0)
         model = SiT(SiTConfig(**(TOY.to_dict() | {"class_dropout": rate})))
         before = model.y_embedder.embedding_table.weight.detach().clone()
-        train(model, *data, TrainConfig(steps=4, batch_size=16, learning_rate=1e-2), objective=Objective(Linear()))
+        train(
+            model, Arrays(*data), TrainConfig(steps=4, batch_size=16, learning_rate=1e-2), objective=Objective(Linear())
+        )
         change = (model.y_embedder.embedding_table.weight - before).abs().sum(dim=1) > 0
         assert change.tolist() == moved
 
@@ -137,7 +143,7 @@ def test_a_loss_that_is_not_finite_is_an_error(data):
     with pytest.raises(
         NonFiniteLossError, match="expected a finite loss; received nan at step 0; remedy: lower"
     ) as caught:
-        train(model, broken, y, TrainConfig(steps=5, batch_size=16), objective=Objective(Linear()))
+        train(model, Arrays(broken, y), TrainConfig(steps=5, batch_size=16), objective=Objective(Linear()))
     error = caught.value
     assert error.step == 0
     assert math.isnan(error.losses[-1])
@@ -154,35 +160,44 @@ def test_a_late_reading_names_the_first_bad_step(data):
         return plain(model, x_data, y, draws) * (float("nan") if len(calls) == 3 else 1.0)
 
     with pytest.raises(NonFiniteLossError, match="at step 2") as caught:
-        train(_model(), *data, TrainConfig(steps=8, batch_size=16, log_every=4), objective=loss)
+        train(_model(), Arrays(*data), TrainConfig(steps=8, batch_size=16, log_every=4), objective=loss)
     assert len(caught.value.losses) == 3
 
 
 def test_something_else_than_an_objective_is_refused(data):
     """A schedule in the place of an objective is refused with what to pass."""
     with pytest.raises(TypeError, match=r"expected an objective; received .*; remedy: pass interpolants.Objective"):
-        train(_model(), *data, TrainConfig(steps=1, batch_size=4), objective="linear")
+        train(_model(), Arrays(*data), TrainConfig(steps=1, batch_size=4), objective="linear")
 
 
 def test_data_that_do_not_fit_are_refused(data):
     """Images of another size, and labels of another length or out of range, are refused before the first step."""
     x, y = data
     for images, labels, expected in [
-        (x[:, :, :3], y, r"x to be a floating tensor of shape \(N, 1, 4, 4\)"),
+        (x[:, :, :3], y, r"records of shape \(1, 4, 4\); received \(1, 3, 4\)"),
         (x, y[:3], r"shape \(64,\); received torch\.int64 of shape \(3,\)"),
-        (x, y + 2, "within 0 … 2 "),
-        (x, y + 1, "training labels within 0 … 1; received the null class 2"),
+        (x, y + 2, "data of 2 classes; received 4"),
+        (x, y - 1, "training labels within 0 … .*; received labels from -1 to 0"),
         (x, y.float(), "y to be an int64 tensor"),
         (x[:0], y[:0], "at least one image"),
+        (x, None, "data of 2 classes; received 0"),
     ]:
         with pytest.raises(ValueError, match=f"expected .*{expected}.*; remedy: "):
-            train(_model(), images, labels, TrainConfig(steps=1, batch_size=4), objective=Objective(Linear()))
+            train(_model(), Arrays(images, labels), TrainConfig(steps=1, batch_size=4), objective=Objective(Linear()))
+    with pytest.raises(ValueError, match="within 0 … 1; received labels from 1 to 2; remedy: count labels from 0"):
+        Arrays(x, y + 1, num_classes=2)
 
 
 def test_progress_writes_to_stderr(data, capsys):
     """progress=True shows a bar on stderr and nothing on stdout; without it both are silent."""
     for progress in (True, False):
-        train(_model(), *data, TrainConfig(steps=2, batch_size=4), objective=Objective(Linear()), progress=progress)
+        train(
+            _model(),
+            Arrays(*data),
+            TrainConfig(steps=2, batch_size=4),
+            objective=Objective(Linear()),
+            progress=progress,
+        )
         out, err = capsys.readouterr()
         assert out == ""
         assert ("2/2" in err) is progress

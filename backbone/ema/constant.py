@@ -2,17 +2,12 @@ r"""Exponential moving average of a network's weights."""
 
 from __future__ import annotations
 
-import copy
-from typing import Generic, TypeVar
+from typing import Generic
 
-import torch
-from torch import nn
-
+from backbone.ema.moving import M, averaging_copy, move
 from solvers.errors import explain
 
 __all__ = ["EMA"]
-
-M = TypeVar("M", bound=nn.Module)
 
 
 class EMA(Generic[M]):
@@ -22,6 +17,8 @@ class EMA(Generic[M]):
 
     with :math:`d_n = d`, or :math:`d_n = \min(d, (1 + n)/(10 + n))` with ``warmup``, which forgets the initial weights
     sooner in short runs. The average is kept in float32 or better: in bfloat16 an update of 1e-4 rounds to nothing.
+
+    A run is resumed with the weights of ``model`` and the number ``updates``.
 
     Args:
         model: the network; it is copied, and the copy is ``model``, in evaluation mode and without gradients.
@@ -40,24 +37,10 @@ class EMA(Generic[M]):
         self.decay = decay
         self.warmup = warmup
         self.updates = 0
-        self.model: M = copy.deepcopy(model).eval().requires_grad_(False)
-        if any(p.is_floating_point() and p.element_size() < 4 for p in self.model.parameters()):
-            self.model.float()
+        self.model: M = averaging_copy(model)
 
-    @torch.no_grad()
     def update(self, model: M) -> None:
         """Move the average towards the weights of ``model``; buffers and integer parameters are copied."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
-        averages: list[torch.Tensor] = []
-        values: list[torch.Tensor] = []
-        for average, value in zip(self.model.parameters(), model.parameters(), strict=True):
-            if average.is_floating_point():
-                averages.append(average)
-                values.append(value.detach().to(average.dtype))
-            else:
-                average.copy_(value)
-        # One fused call over all tensors: a loop of lerp_ costs a kernel launch per tensor.
-        torch._foreach_lerp_(averages, values, 1 - decay)
-        for target, source in zip(self.model.buffers(), model.buffers(), strict=True):
-            target.copy_(source)
+        move(self.model, model, 1 - decay)
