@@ -87,9 +87,9 @@ class Classes(Stored):
         (row,) = self.rows("classes")
         right, saved = round(row["accuracy"] * row["count"]), row["bits that the label saves"]
         text = (
-            f"With one probe that serves all ten labels the largest likelihood is that of the true label for {right} of "
-            f"{row['count']} held-out digits. The marginal p(x) needs {saved:.3f} bits per dimension more than p(x|y); "
-            f"where the label can be read off the image it is log₂(10)/64 = {math.log2(10) / 64:.3f}."
+            f"With one probe that serves all ten labels the largest likelihood is that of the true label for {right} "
+            f"of {row['count']} held-out digits. The marginal p(x) needs {saved:.3f} bits per dimension more than "
+            f"p(x|y); where the label can be read off the image it is log₂(10)/64 = {math.log2(10) / 64:.3f}."
         )
         return [nodes.paragraph("", text)]
 

@@ -65,7 +65,7 @@ def test_several_draws_tighten_the_bound(rows):
 
 
 def test_round_trips_have_their_orders(rows):
-    """From 40 to 80 steps errors fall as n^-1, n^-3 and n^-5 there and back, at least as n^-p one way; nfe are of both."""
+    """From 40 to 80 steps errors fall as n^-1, n^-3 and n^-5 there and back, and at least as n^-p one way."""
     for method, order, stages in (("Euler", 1, 1), ("Heun", 2, 2), ("RK4", 4, 4)):
         found = part(rows, "round trip", method=method)
         assert [row["nfe"] for row in found] == [2 * stages * n for n in (5, 10, 20, 40, 80)]
