@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backbone.train.log import read_log
 from solvers.errors import explain
 
 __all__ = ["Run", "read_run", "read_runs"]
@@ -45,8 +46,8 @@ def read_run(source: Path, name: str | None = None) -> Run:
     r"""Read a training from ``log.jsonl``, from ``report.json`` of ``sit demo``, or from the folder of either.
 
     A line of ``log.jsonl`` is a JSON object with ``"step"`` and ``"loss"``, and any other numbers, such as ``"lr"`` and
-    ``"grad_norm"``. Of a step that is there twice, since a training was resumed before it, the later line counts. A
-    last line without an end is still being written, and is left out.
+    ``"grad_norm"``. Of a step that is there twice, since a training was resumed before it, the later line counts. Lines
+    that are half-written are left out.
 
     Args:
         source: a file or a folder.
@@ -54,17 +55,17 @@ def read_run(source: Path, name: str | None = None) -> Run:
 
     Raises:
         FileNotFoundError: no such file, or a folder with neither.
-        ValueError: a file without a loss, or a line that is no JSON object with a step; the line is named.
+        ValueError: a file without a loss, or a report of something else.
     """
     file = _file(source)
     given = file.stem if file.name not in (LOG, REPORT) else file.resolve().parent.name
-    rows = _report(file) if file.suffix == ".json" else _log(file)
+    rows = _report(file) if file.suffix == ".json" else read_log(file)
     by_step = {float(row["step"]): row for row in rows}
     steps = sorted(by_step)
     names = dict.fromkeys(key for row in rows for key, value in row.items() if key != "step" and _is_number(value))
     if "loss" not in names:
         remedy = f"pass the {LOG} of a training that has begun, or the folder that it is in"
-        raise ValueError(explain('lines with "step" and "loss"', f"{file} with {len(rows)} lines", remedy))
+        raise ValueError(explain('lines with "step" and "loss"', f"{file}, with steps on {len(rows)} lines", remedy))
     columns = {key: np.array([_number(by_step[step].get(key)) for step in steps]) for key in names}
     return Run(given if name is None else name, np.array(steps), columns)
 
@@ -97,42 +98,15 @@ def _report(file: Path) -> list[dict[str, Any]]:
     """Return the points of the loss curve of the demonstration."""
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))["digits"]["loss_curve"]
+        return [{"step": row["step"], "loss": row["loss"]} for row in rows]
     except (ValueError, LookupError, TypeError) as error:
         remedy = f"pass what sit demo wrote, or a {LOG}"
         raise ValueError(explain("a report of sit demo, with digits and loss_curve", str(file), remedy)) from error
-    return [_checked(file, number, row) for number, row in enumerate(rows, start=1)]
 
 
-def _log(file: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log; the last only where it is complete."""
-    text = file.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    if lines and not text.endswith("\n"):
-        lines.pop()
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                rows.append(_checked(file, number, json.loads(line)))
-            except json.JSONDecodeError as error:
-                received = f"line {number} of {file}: {line[:60]!r}"
-                raise ValueError(
-                    explain("a JSON object on every line", received, "mend or remove that line")
-                ) from error
-    return rows
-
-
-def _checked(file: Path, number: int, row: Any) -> dict[str, Any]:
-    """Refuse what is no object with a step."""
-    if not isinstance(row, dict) or not _is_number(row.get("step")) or not math.isfinite(row["step"]):
-        received = f"line {number} of {file}: {json.dumps(row)[:60]}"
-        raise ValueError(explain('a JSON object with a number "step"', received, "mend or remove that line"))
-    return row
-
-
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    return float(value) if _is_number(value) else math.nan
