@@ -184,7 +184,7 @@ class SiTConfig:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of a prediction without its batch, that of the input: (C, H, W), (C, L) or (C,)."""
+        """The shape of one prediction, and of one input, (C, H, W), (C, L) or (C,)."""
         return (self.in_channels, *self.size)
 
     @property

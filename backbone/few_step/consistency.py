@@ -5,7 +5,7 @@ The consistency function is the data prediction that belongs to a velocity predi
 .. math:: f(x, t) = \frac{\dot\sigma x - \sigma F(x, t)}{W}, \qquad W = \alpha\dot\sigma - \dot\alpha\sigma,
 
 so f(x, 0) = x by construction under every schedule, and training makes :math:`(\partial_t + v\cdot\nabla)f` vanish.
-Under :class:`~interpolants.TrigFlow` this is :math:`f = \cos t\,x - \sin t\,F`, the published case. At t = 1 of
+Under :class:`~interpolants.schedules.TrigFlow` this is :math:`f = \cos t\,x - \sin t\,F`, the published case. At 1 of
 ``Linear`` it is the naive step :math:`x - F(x, 1)`, of which training makes the right one.
 """
 
@@ -87,7 +87,7 @@ class Consistency:
     sample. The learned weight of times of the paper is left out: with ĝ of length about 1 there is little to even out.
 
     Args:
-        schedule: any with exact ends; published for :class:`~interpolants.TrigFlow`.
+        schedule: any with exact ends; published for :class:`~interpolants.schedules.TrigFlow`.
         times: published are those with :math:`\log(\sigma/\alpha)` normal, of mean −1 and deviation 1.4 for training
             from data; −0.8 and 1.6 for distillation.
         offset: c > 0 of the normalisation, with :math:`|g|` the root of the mean square over the pixels; None does not

@@ -90,7 +90,7 @@ def train(
         data: what it learns from, such as ``Arrays(images, labels)``.
         config: how to train.
         objective: an :class:`interpolants.Objective`, such as ``Objective(Linear())`` for the velocity, or a loss of
-            :mod:`backbone.losses`.
+            ``backbone.losses``.
         folder: where checkpoints, logs and the averaged network are kept, and where a run that was interrupted goes on;
             None keeps nothing.
         record: what is kept, and how often.
