@@ -186,4 +186,5 @@ def test_the_last_save_that_fails_is_an_error(tmp_path, monkeypatch):
     ):
         toy_train(tmp_path, TWO, on_step=later)
     monkeypatch.undo()
+    assert not list(tmp_path.rglob(".*.part"))
     assert same(weights(toy_train(tmp_path, TWO)), weights(plain()))
