@@ -21,7 +21,7 @@ from backbone.files import replaced
 from backbone.sampling.sampler import Drawn
 from solvers.errors import explain
 
-__all__ = ["Parts", "differences"]
+__all__ = ["Parts", "differences", "refuse"]
 
 _POLL = 0.2
 
@@ -124,8 +124,7 @@ def without_paths(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Return in words where two plans differ."""
-    pairs = [(name, dict(_flat(without_paths(each)))) for name, each in (("there", there), ("here", here))]
-    (_, old), (_, new) = pairs
+    old, new = (dict(_flat(without_paths(plan))) for plan in (there, here))
     return [
         f"{name}: {old.get(name)!r:.60} there, {new.get(name)!r:.60} here" for name in new if new[name] != old.get(name)
     ]

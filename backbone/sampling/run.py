@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from backbone.files import replaced, sha256, sha256_of_folder
@@ -77,12 +78,12 @@ def _finished(out: Path, plan: Mapping[str, Any]) -> dict[str, Any] | None:
         found = differences(manifest, plan)
         if found:
             refuse(out, found)
-        # A stop between the last file and this leaves parts behind.
+        # A stop after the manifest leaves the parts behind.
         shutil.rmtree(out / ".parts", ignore_errors=True)
         return manifest
     if out.exists() and not out.is_dir():
         raise FileExistsError(explain("a folder", f"{out}, a file", "pass another --out"))
-    # Without a manifest its samples may be those of a run that stopped while it removed nothing but wrote this.
+    # Beside parts they are those of a run that stopped before its manifest, and are written again.
     foreign = [name for name in (*FILES.values(), SHEET) if (out / name).exists()]
     if foreign and not (out / ".parts").is_dir():
         received = f"{out} with {', '.join(foreign)} and no {MANIFEST}"
@@ -150,7 +151,7 @@ class _Assembly:
 def _assembled(sampler: Sampler, parts: Parts, out: Path) -> dict[str, Any]:
     """Write the samples, the sheet and the manifest from the parts, and remove these."""
     config, (first, _) = sampler.config, parts.load(0)
-    labels = np.concatenate([drawn.labels for drawn, _ in parts.stream()])
+    labels = sampler.labels.of(torch.arange(config.num)).numpy()
     pictures = config.format != "latents"
     rows = sheet_ids(labels.tolist()) if pictures else []
     assembly = _Assembly(parts, {number for row in rows for number in row})
