@@ -5,6 +5,7 @@ which is stated in their row as ``from``, or begin anew. Samples are judged as i
 a classifier fitted on held-out digits sees the digit asked for, and the Fréchet distance of pixels to the held-out
 digits; mean and standard deviation over seeds of the noise. Trained networks are kept under ``out/few_step``, so that a
 run that was stopped goes on: ``--only NAME`` trains one and stops. Delete the folder for a run from the beginning.
+``seconds`` of training are those of the wall, of one thread on a machine that may be shared.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ def trained(variant: Variant, data: Digits, folder: Path, steps: int | None) -> 
         )
         loss = variant.loss(model if continued is None else continued)
         result = train(model, data.images, data.labels, recipe, objective=loss)
-        save_checkpoint(file, result.averaged, extra={"train_steps": recipe.steps, "rate": variant.rate})
+        kept = {"train_steps": recipe.steps, "rate": variant.rate, "seconds": round(result.seconds, 1)}
+        save_checkpoint(file, result.averaged, extra=kept)
     found = load_checkpoint(file)
     return found.model, found.extra
 
@@ -145,7 +147,7 @@ def rows_of(
         for name in scores[0]:
             values = [score[name] for score in scores]
             found |= {name: float(np.mean(values)), f"{name} spread": float(np.std(values, ddof=1))}
-        rows.append(place | found | {name: extra[name] for name in ("train_steps", "rate")})
+        rows.append(place | found | extra)
     return rows
 
 
@@ -231,7 +233,7 @@ def main() -> None:
             rows, networks = run(Path(folder), 2, 2, 2)
             figure(blocks(networks), Path(folder) / "few_step.png")
     else:
-        rows, networks = run(FOLDER, None, 100, 3)
+        rows, networks = run(FOLDER, None, 100, 4)
         if options.save:
             figure(blocks(networks), IMAGES / "few_step.png")
     record("few_step", rows, ("torch", "numpy", "scikit-learn"), options.save)
