@@ -5,6 +5,7 @@ which is stated in their row as ``from``, or begin anew. Samples are judged as i
 a classifier fitted on held-out digits sees the digit asked for, and the Fréchet distance of pixels to the held-out
 digits; mean and standard deviation over seeds of the noise. Trained networks are kept under ``out/few_step``, so that a
 run that was stopped goes on: ``--only NAME`` trains one and stops. Delete the folder for a run from the beginning.
+``seconds`` of training are those of the wall, of one thread on a machine that may be shared.
 """
 
 from __future__ import annotations
