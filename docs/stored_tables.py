@@ -221,7 +221,8 @@ class NetworkSpeed(Generated):
         for parts, other in ((("eager", "compiled"), "diffusers"), (("patches",), "other")):
             rows = [row for row in data["rows"] if row["part"] in parts]
             head = ("pass", "threads", "", "ours, s", f"{other}, s", "ratio", "80 % of the ratios", "work", "least")
-            result.append(table(head, [_pair(row) for row in rows]))
+            if rows:
+                result.append(table(head, [_pair(row) for row in rows]))
         rows = [row for row in data["rows"] if row["part"] == "build"]
         cells = [(row["size"], f"{row['seconds']:.2f}", f"{row['most']:.2f}", str(row["runs"])) for row in rows]
         result.append(table(("on the meta device", "s", "the slowest, s", "processes"), cells))
