@@ -81,6 +81,7 @@ def test_shortcut_identity(flow):
     assert torch.equal(mixed[~finest], found[~finest])
 
 
+@pytest.mark.covering(3)
 @schedules
 def test_consistency_identity(flow):
     """The tangent of the exact consistency function vanishes along the flow, and not along another direction."""

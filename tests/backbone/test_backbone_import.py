@@ -35,6 +35,7 @@ def test_every_public_name_exists():
     assert sorted(backbone.__all__) == sorted(backbone._HOME)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("name", ["train", "sample"])
 def test_a_function_keeps_its_name_after_its_module_is_imported(name):
     """`from backbone import train` is the function although backbone.train, imported first, is a module too."""

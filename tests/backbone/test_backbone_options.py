@@ -206,6 +206,7 @@ def test_half_precision_weights_give_nearly_the_same(name):
     assert float(((out - wanted).norm() / wanted.norm()).detach()) < 0.05
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(
     "name",
     [name if name in ("all", "cross-attention") else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],

@@ -53,6 +53,7 @@ def test_truth_is_below_the_bound(schedule, w, mean, cov, gain, push):
     assert math.isfinite(float(bound))
 
 
+@pytest.mark.slow
 @given(case=cases, time=interior, loss=st.floats(0.01, 10.0))
 @law(4)
 def test_best_w_of_the_bound(case, time, loss):
@@ -101,6 +102,7 @@ def test_identity_of_the_flow(schedule, m, c, delta, shift):
     within(abs(exact_kl(path, delta, shift) - exact), 1e-7 * abs(exact) + 1e-9)
 
 
+@pytest.mark.slow
 def test_regularised_w_is_best_for_its_objective():
     """Property 21: among multiples and shifts of wKL,η none has a smaller bound + η∫w dt."""
     eta, loss, path = 0.3, "t*(2 - t)/5", Path(Linear(), Gaussian([0.5], 0.4))

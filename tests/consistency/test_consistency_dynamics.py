@@ -73,6 +73,7 @@ def supplied(case, expressions, symbols):
             yield mpf(2 + k) / (7 + k), paper, found
 
 
+@pytest.mark.covering(5)
 @every_case
 def test_continuity_equation(case):
     """Property 8: ∂_t p + ∂_x(v p) = 0 for a two-component mixture with v built from the library's row of velocity."""
@@ -81,6 +82,7 @@ def test_continuity_equation(case):
             within(abs(equations()[0](x, *paper, *found)), EMBEDDED.get(case.name, 1e-28))
 
 
+@pytest.mark.covering(11)
 @every_case
 @pytest.mark.parametrize("prediction", [Velocity, Score], ids=repr)
 def test_fokker_planck_equation(case, prediction):
@@ -94,6 +96,7 @@ def test_fokker_planck_equation(case, prediction):
             within(abs(equations()[1](x, *paper, row_a, row_b, number, A, B)), EMBEDDED.get(case.name, 1e-28))
 
 
+@pytest.mark.covering(7)
 @by_case
 @given(data=st.data(), m=coordinates, c=st.floats(0.1, 3.0))
 @law(1)
@@ -116,6 +119,7 @@ def test_marginals_do_not_depend_on_w(case, choices, data, m, c):
     within(abs(found[1] / (a**2 * c + b**2) - 1), 1e-6)
 
 
+@pytest.mark.slow
 @given(
     case=st.sampled_from(BUILT_INS),
     choice=st.sampled_from(FINITE),
@@ -134,6 +138,7 @@ def test_time_reversal(case, choice, time, x, c):
     within(abs(forward - reverse - exact), 1e-11 * (1 + abs(forward) + abs(reverse)))
 
 
+@pytest.mark.covering(8)
 @pytest.mark.parametrize("case", CASES if DEEP else [*BUILT_INS, QUADRATIC], ids=repr)
 @pytest.mark.parametrize("choice", [diffusion.Ramp(), diffusion.SinSquared()], ids=repr)
 def test_two_time_covariances_agree(case, choice):

@@ -40,6 +40,7 @@ def test_guidance_is_the_same_for_velocity_and_score(case, fraction, x, pair, sc
     within(np.abs(convert(velocity, time, x, schedule, source=Velocity, to=Score) - guided), 1e-12 * (1e-3 + size))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("schedule", EXACT_ENDS, ids=lambda s: s.name)
 @given(variances=st.tuples(st.floats(0.2, 3.0), st.floats(0.2, 3.0)), scale=st.floats(1.5, 4.0))
 @law(4)
@@ -56,6 +57,7 @@ def test_guided_variance_is_geometric(schedule, variances, scale):
         assert tempered <= 0 or abs(end * tempered - 1) > 1e-3
 
 
+@pytest.mark.covering(17)
 @every_case
 @given(fractions=st.tuples(middle, middle), mean=points, cov=covariances(), x=points)
 @law(1)
@@ -125,6 +127,7 @@ def test_consistency_function(case, fractions, mean, cov, x):
     within(np.abs(consistency_function(path, 0.0, x) - x), 1e-15 * size)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("pair", list(itertools.permutations([Linear(), GVP(), VP()], 2)), ids=lambda p: p[0].name)
 @given(times=st.tuples(st.floats(0.1, 0.8), st.floats(0.1, 0.8)), mean=points, variance=mild_variances, x=points)
 @law(2)

@@ -29,6 +29,7 @@ def rows():
             yield pytest.param(name, prediction, id=f"{name}-{prediction}", marks=marks)
 
 
+@pytest.mark.covering(11)
 @pytest.mark.parametrize(("name", "prediction"), list(rows()))
 def test_likelihood_of_a_mixture(name, prediction):
     """Property 23: log p_t is the mixture's, from data to noise and back; Hutchinson's mean over all signs is exact."""

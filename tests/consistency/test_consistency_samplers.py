@@ -102,6 +102,7 @@ def factors(problem, method, t, s):
     return solve(unit, basis, [t, s], method, rng=Third()).x
 
 
+@pytest.mark.covering(7)
 @shipped
 @given(step=steps)
 @law(2)

@@ -39,6 +39,7 @@ def test_every_registered_schedule_is_tested():
     assert {case.name for case in ALL} >= set(BUILT_IN)
 
 
+@pytest.mark.covering(2)
 @every_case
 def test_boundaries_and_monotone_ratio(case):
     """Property 1: α₀ = 1, σ₀ = 0, α₁ = 0 as exact expressions wherever the paper's formulas say so; σ/α increases."""
@@ -55,6 +56,7 @@ def test_boundaries_and_monotone_ratio(case):
     assert (np.diff(ratio) > 0).all()
 
 
+@pytest.mark.covering(17)
 @every_case
 @given(fractions=many(interior, 4))
 @law(1)
@@ -70,6 +72,7 @@ def test_derivatives(case, fractions):
             within(ulps(got, exact, dtype, sensitivity(slope, time)), 16, f"{name} at {time!r}")
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize("case", [case for case in ALL if case.span == 1], ids=repr)
 def test_derivatives_at_the_ends(case):
     """Property 2: at t = 0 and t = 1 they are the one-sided limits, infinite where these are."""
@@ -96,12 +99,14 @@ def check_wronskian(case, numerators):
                 within(abs(found / wanted - 1), EMBEDDED.get(case.name, 1e-30))
 
 
+@pytest.mark.covering(5)
 @every_case
 def test_wronskian_identities(case):
     """Property 3: κ = σ² d/dt log(σ/α), λ = W/α and W = ασ̇ − α̇σ > 0 to 30 digits of the paper's α and σ."""
     check_wronskian(case, range(1, 24, 1 if DEEP else 3))
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.parameters])
 @given(data=st.data())
 @law(1)
@@ -127,6 +132,7 @@ def test_vp_kappa_is_half_beta(low, more, time):
     within(abs(VP(low / 10, (low + more) / 10).quantity("kappa")(time) - exact), 16 * U * exact)
 
 
+@pytest.mark.covering(3)
 @shipped
 @given(source=predictions, to=predictions, fraction=interior, x=coordinates, p=coordinates)
 @law(8)

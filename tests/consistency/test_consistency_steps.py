@@ -26,6 +26,7 @@ MIXTURES = [
 SOLVERS = [(Euler(), 1), (Midpoint(), 2), (Heun(), 2), (RK4(), 4)]
 
 
+@pytest.mark.covering(23)
 @pytest.mark.parametrize("case", CASES if DEEP else [*BUILT_INS, QUADRATIC], ids=repr)
 @pytest.mark.parametrize(("method", "order"), SOLVERS, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("target", MIXTURES, ids=["two", "three"])
@@ -87,6 +88,7 @@ def test_error_constant_of_heun(schedule, c):
     within(abs(2 * found[1] - found[0] - exact), 2e-3 * (1 + abs(exact)))
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize("case", CASES if DEEP else [*BUILT_INS, QUADRATIC], ids=repr)
 @pytest.mark.parametrize(("method", "order"), [(EulerMaruyama(), 1), (StochasticHeun(), 2)], ids=["em", "heun"])
 @pytest.mark.parametrize("choice", [CHOICES[3], CHOICES[5]], ids=repr)
@@ -151,6 +153,7 @@ def exact_step(case, choice, c, t0, t1):
     return decay(t0), variance, between(t1, t0, lambda s: decay(s) * math.sqrt(w_t(s)))
 
 
+@pytest.mark.covering(8)
 @pytest.mark.parametrize("case", [*BUILT_INS, QUADRATIC], ids=repr)
 @pytest.mark.parametrize("method", [EulerMaruyama(), StochasticHeun()], ids=["em", "heun"])
 def test_strong_order(case, method):

@@ -2,6 +2,7 @@
 
 import mpmath
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mpf
@@ -49,6 +50,7 @@ def posterior(case, target, time, x, panels=6):
         return float(alpha), float(sigma), float(mean), float(moments[2] / moments[0] - mean**2)
 
 
+@pytest.mark.covering(27)
 @every_case
 @given(fraction=middle, x=coordinates, weight=weights, centres=means, deviations=spreads)
 @law(1)
@@ -62,6 +64,7 @@ def test_tweedie(case, fraction, x, weight, centres, deviations):
     within(abs(tweedie - exact), 1e-10 * (1 + abs(x)) / alpha)
 
 
+@pytest.mark.covering(23)
 @every_case
 @given(fraction=st.floats(0.15, 0.9), x=coordinates, weight=weights, centres=means, deviations=spreads)
 @law(1)
@@ -96,6 +99,7 @@ def test_stein(case, fraction, mean, deviation, a, b):
     within(abs(float(mass @ s**2) * spread**2 - 1), 1e-11)
 
 
+@pytest.mark.covering(5)
 @every_case
 @given(fraction=st.sampled_from([0.2, 0.5, 0.8]))
 @law(1)

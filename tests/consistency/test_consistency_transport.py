@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import mpmath
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mpf
@@ -32,6 +33,7 @@ def test_ratio_of_gvp(mean, cov):
     within(abs(transport_cost(Path(GVP(), Gaussian(mean, cov))) - math.pi**2 / 8 * bound), 1e-9 * (1 + bound))
 
 
+@pytest.mark.covering(7)
 @every_case
 @given(c=st.floats(0.05, 5.0))
 @law(1)

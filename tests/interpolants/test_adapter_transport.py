@@ -34,6 +34,7 @@ def interval_of(path, prediction):
     return (0, 1) if prediction == "velocity" else (1e-3, 1 - 1e-3)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(("path", "prediction", "weight"), COMBINATIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_training_losses_are_the_published_ones(path, prediction, weight, dtype):
@@ -57,6 +58,7 @@ def test_training_losses_are_the_published_ones(path, prediction, weight, dtype)
     assert_near(terms["loss"] / loss, torch.ones_like(loss), 20 * tolerance)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(("path", "prediction"), list(product(PATHS, PREDICTIONS)))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_drift_and_score_are_the_published_ones(path, prediction, dtype):
@@ -71,6 +73,7 @@ def test_drift_and_score_are_the_published_ones(path, prediction, dtype):
     assert torch.equal(sampler.score(x, t, network), transport.get_score()(x, t, network))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("path", PATHS)
 def test_path_sampler_has_the_published_coefficients(path):
     """α, σ, their derivatives, drift, diffusions, conversions, points and targets."""

@@ -103,6 +103,7 @@ def test_the_law_of_sbdm(path, monkeypatch):
     assert errors[0] > 1.9 * errors[1] > 1.9**2 * errors[2]
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(
     ("path", "var", "published_bias", "one_stride"),
     [
@@ -124,7 +125,7 @@ def test_bias_of_the_published_setting(path, var, published_bias, one_stride, mo
         assert 100 * ((factor**2 * start + noise) / var - 1) == pytest.approx(percent, abs=0.06)
 
 
-@pytest.mark.covering(3)
+@pytest.mark.covering(9)
 @pytest.mark.parametrize("path", ["Linear", "GVP"])
 @pytest.mark.parametrize("form", ["sigma", "SBDM", "linear", "decreasing", "increasing-decreasing"])
 def test_heun_without_a_last_step_is_finite(path, form):

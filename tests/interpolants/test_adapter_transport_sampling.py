@@ -39,6 +39,7 @@ def assert_near(value, wanted, tolerance):
     assert (value - wanted).abs().max() <= tolerance * max(1.0, float(wanted.abs().max()))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(("path", "prediction"), list(product(PATHS, PREDICTIONS)))
 @pytest.mark.parametrize("method", FIXED)
 def test_fixed_steps_are_those_of_torchdiffeq(path, prediction, method):
@@ -73,7 +74,7 @@ def test_adaptive_states_agree_to_the_tolerance(method, path):
         assert (found - fine).abs().max() > 1e-3 * tolerance
 
 
-@pytest.mark.covering(7)
+@pytest.mark.covering(49)
 @pytest.mark.parametrize(("path", "prediction", "form"), COMBINATIONS)
 def test_sde_is_the_published_loop(path, prediction, form):
     """All states of 9, for both methods and every last step, from the same seed: to 1e-12 in double precision."""

@@ -47,6 +47,7 @@ def test_arrays_keep_library_dtype_and_shape(case, name):
     assert type(method(0.25)) is float
 
 
+@pytest.mark.covering(7)
 @every_case
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(case, dtype):
@@ -143,6 +144,7 @@ def bisected(case, target):
         return low
 
 
+@pytest.mark.covering(8)
 @every_case
 @given(targets=many(st.floats(-8.0, 40.0), 6))
 @law(3)
@@ -160,6 +162,7 @@ def test_time_of_log_snr(case, targets):
         assert (np.abs(np.asarray(found) / exact - 1) <= tolerance).all(), (targets, found, exact)
 
 
+@pytest.mark.covering(3)
 @every_case
 @given(times=many(interior, 8))
 @law(4)
@@ -170,6 +173,7 @@ def test_time_of_log_snr_inverts(case, times):
     np.testing.assert_allclose(found, times, rtol=1e-12)
 
 
+@pytest.mark.covering(3)
 @every_case
 def test_gradient_of_the_inverse(case):
     """torch's gradient of the inverse is 1 / (d log-SNR / dt) = −σ²/2κ at that time."""
@@ -183,6 +187,7 @@ def test_gradient_of_the_inverse(case):
         assert abs(found * float(slope) - 1) < 1e-9
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize(("case", "target"), [(case, x) for case in CASES for x in (-1e5, -np.inf, 1e5, np.inf)])
 def test_log_snr_beyond_the_range(case, target):
     """Beyond the range of the log-SNR the time is that of the nearer end: 1 below, 0 (or the smallest number) above."""

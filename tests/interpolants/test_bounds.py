@@ -115,6 +115,7 @@ INFINITE = [
 ]
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize(("schedule", "w", "loss", "reason"), INFINITE, ids=lambda value: str(value)[:20])
 def test_infinite_bounds_say_why(schedule, w, loss, reason):
     """Without a finite bound the value is inf and the reason names the end, and what can be done."""
@@ -133,6 +134,7 @@ def test_models_whose_bound_is_infinite():
     assert kl_bound(path, model(path, Velocity), diffusion.KL(), n=16).reason == ""
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize("prediction", [Velocity, Score, Noise, Data, VPrediction], ids=repr)
 @pytest.mark.parametrize("rng", [np.random.default_rng(3), torch.Generator().manual_seed(3)], ids=["numpy", "torch"])
 def test_sampled_models(prediction, rng):
@@ -196,6 +198,7 @@ def moments(schedule, target, model, w, start=1 - 1e-6, stop=1e-9):
     return found[:d], found[d:].reshape(d, d)
 
 
+@pytest.mark.covering(6)
 @pytest.mark.parametrize("schedule", [Linear(), VP(0.1, 2)], ids=lambda s: f"{s.name}")
 @pytest.mark.parametrize("w", [diffusion.Zero(), diffusion.Sigma(), 1.5 * diffusion.KL()], ids=repr)
 def test_exact_kl_is_that_of_the_sampler(schedule, w):

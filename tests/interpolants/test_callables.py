@@ -122,6 +122,7 @@ def test_quantities(case):
         assert close(schedule.quantity(what)(TIMES[:-1]), wanted[:-1], slopes), what
 
 
+@pytest.mark.covering(3)
 def test_ends(case):
     """Limits, orders and poles of all quantities at both ends are those that sympy's expressions have at 80 digits."""
     schedule, name, _ = case

@@ -15,6 +15,7 @@ NAMES = {
 }
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("schedule", [Linear(), GVP(), VP()], ids=lambda s: s.name)
 def test_built_ins_are_proved(schedule):
     """Boundaries, both transport equations and the signs of the built-ins are found, and nothing required fails."""
@@ -35,6 +36,7 @@ def test_vp_does_not_reach_the_noise():
     assert certify(Linear())["alpha_1"].status == "proved"
 
 
+@pytest.mark.slow
 def test_a_raw_sigmoid_fails_its_boundaries():
     """α = sigmoid(k(1 − 2t)) is 0.9933 and not 1 at t = 0: not ok, for that reason and no other."""
     raw = Schedule("raw", 1 / (1 + exp(10 * t - 5)), 1 - 1 / (1 + exp(10 * t - 5)), check=False)
@@ -43,6 +45,7 @@ def test_a_raw_sigmoid_fails_its_boundaries():
     assert {f.name for f in certificate.findings if f.status == "fails" and f.required} == {"alpha_0", "sigma_0"}
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("name", ["d_alpha", "d_sigma"])
 @pytest.mark.parametrize("factor", [sympy.Rational(1, 2), -1, 1 + t / 1000], ids=str)
 def test_a_wrong_derivative_breaks_the_transport_equations(name, factor):
@@ -55,6 +58,7 @@ def test_a_wrong_derivative_breaks_the_transport_equations(name, factor):
     assert not certificate.ok
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize(
     ("alpha", "sigma", "fails"),
     [
@@ -71,6 +75,7 @@ def test_wrong_signs(alpha, sigma, fails):
     assert not certificate.ok
 
 
+@pytest.mark.covering(8)
 @pytest.mark.parametrize("case", CASES, ids=repr)
 def test_custom_schedules(case):
     """Every schedule of the zoo is certified, and its certificate travels through JSON with its schedule."""

@@ -50,6 +50,7 @@ TAMPERED = {
 }
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize("change", TAMPERED)
 def test_a_tampered_certificate_does_not_replay(change, stored):
     """Any one change of a status, number, row or expression is reported."""
@@ -91,6 +92,7 @@ def certified_elsewhere():
     return float(seconds), rest
 
 
+@pytest.mark.slow
 def test_a_second_process_finds_the_forms_on_disk(own_cache):
     """The second run is faster with the same answer; corrupt, foreign and malicious files are ignored."""
     first, found = certified_elsewhere()
@@ -109,6 +111,7 @@ def test_a_second_process_finds_the_forms_on_disk(own_cache):
     assert after == found
 
 
+@pytest.mark.slow
 def test_the_thorough_search_is_what_runs_afterwards(own_cache):
     """After certify the schedule evaluates the code that was measured, in this process and, from disk, in the next."""
     schedule = Schedule("better", 1 - sympy.sin(sympy.pi * t / 2) ** 3, t**3)

@@ -42,6 +42,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize(("case", "choice"), PAIRS)
 def test_clock(case, choice):
     """Long steps, short steps and steps next to both ends have the integral of mpmath to 1e-10."""
@@ -53,6 +54,7 @@ def test_clock(case, choice):
     assert clock(0.4, 0.4) == 0.0
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(("case", "choice"), [row for row in PAIRS if not row.marks])
 def test_clock_at_the_ends(case, choice):
     """From t = 1 and to t = 0 the clock is infinite exactly where the integral grows without bound."""

@@ -35,6 +35,7 @@ def test_gaussian_flow_of_many_points():
     np.testing.assert_allclose(found.x, path.flow(1.0, 0.0, x), rtol=0, atol=2e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schedule", "target"),
     [

@@ -49,6 +49,7 @@ def compiled(name, schedule, prediction):
     return TARGETS[name].compiled(schedule, prediction)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize(("name", "schedule", "prediction"), PAIRS, ids=lambda v: getattr(v, "name", v))
 def test_agrees_with_the_arrays(name, schedule, prediction):
     """At all times, both ends included, and far away, for one point and many, it agrees to 8 ulp of the size."""
@@ -64,6 +65,7 @@ def test_agrees_with_the_arrays(name, schedule, prediction):
         np.testing.assert_array_equal(field(time, x[0]), field(time, x[:1])[0])
 
 
+@pytest.mark.slow
 def test_inside_a_compiled_ensemble():
     """A compiled loop over particles, each with its own time, calls it without the interpreter."""
     field = compiled("full", VP(), Velocity)

@@ -143,6 +143,7 @@ def test_spectrum(form):
         np.testing.assert_allclose(gram, np.broadcast_to(np.eye(D), gram.shape), rtol=0, atol=1e-13)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(
     "form", ["thin", *(pytest.param(f, marks=pytest.mark.slow) for f in ("isotropic", "low-rank")), "diagonal"]
 )

@@ -21,6 +21,7 @@ METHODS = {
 }
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(
     "prediction", [Noise, Data, VPrediction, Score, pytest.param(Velocity, marks=pytest.mark.slow)], ids=repr
 )

@@ -47,6 +47,7 @@ def test_closed_forms_of_kl(schedule, formula, choice):
         assert ulps(choice.of(schedule)(time), formula(mpf(time)), float, sensitivity(formula, time)) <= 16
 
 
+@pytest.mark.covering(17)
 @pytest.mark.parametrize("case", CASES, ids=repr)
 @pytest.mark.parametrize("choice", CHOICES, ids=repr)
 def test_ends_of_w(case, choice):
@@ -58,6 +59,7 @@ def test_ends_of_w(case, choice):
         assert ulps(coefficient(np.array([end]))[0], limit, float, 1e-30) <= 16
 
 
+@pytest.mark.slow
 @given(factor=st.integers(0, 1000).map(lambda k: k / 64), time=interior, case=cases)
 @law(25)
 def test_multiples_and_sums(factor, time, case):
@@ -140,6 +142,7 @@ def test_regularised_optimum_is_the_minimiser(time, case, eta, loss):
     assert objective(appendix) > objective(found)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("schedule", [Linear(), GVP()], ids=lambda s: s.name)
 @pytest.mark.parametrize(
     "loss",

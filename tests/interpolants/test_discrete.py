@@ -88,6 +88,7 @@ def excess(got, times, sums, what, dtype):
     return worst
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("library", [np, torch], ids=["numpy", "torch"])
 @pytest.mark.parametrize("what", ["alpha", "sigma", "log_snr"])
 @pytest.mark.parametrize("name", NAMES)
@@ -104,6 +105,7 @@ def test_all_thousand_timesteps(name, what, library):
         assert what != "alpha" or abs(got[0] - 1) <= np.finfo(dtype).eps
 
 
+@pytest.mark.covering(19)
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 50, 100, 250, 4000])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_number_of_timesteps(name, count):
@@ -154,6 +156,7 @@ def test_cosine_without_its_clip():
     assert abs(DDPMCosine(100, max_beta=0.1).alpha(1.0) / float(mpmath.sqrt(signal)) - 1) < 64 * EPS
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_arrays_of_betas(name, dtype):
@@ -195,6 +198,7 @@ def test_timesteps_and_times():
     assert schedule.timestep_of_time(0.0) == -1
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_construction_is_remembered(name, monkeypatch):
     """A second schedule with the same rates interpolates nothing anew."""

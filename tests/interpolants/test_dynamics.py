@@ -80,6 +80,7 @@ def test_reverse_drift_and_noise(pair, prediction, time, x, p):
     check_drift_and_noise(reverse_sde, 1, case, source, choice, time, x, p)
 
 
+@pytest.mark.covering(17)
 @pytest.mark.parametrize(
     ("case", "prediction", "choice"),
     list(product(BUILT_INS, PREDICTIONS, (CHOICES[0], CHOICES[6]))),

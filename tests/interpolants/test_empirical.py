@@ -174,6 +174,7 @@ def test_symmetric_data(case, time, x):
     np.testing.assert_array_equal(path.data(time, 0 * x), 0 * x)
 
 
+@pytest.mark.covering(7)
 @every_case
 @pytest.mark.parametrize("prediction", [Velocity, Score, Noise, Data, VPrediction], ids=repr)
 @pytest.mark.parametrize("time", [0.25, 0.8])

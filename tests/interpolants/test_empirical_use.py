@@ -32,6 +32,7 @@ def cloud(d, count=53):
     return points, weights / weights.sum(), x
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("d", [3, 16, 17, 40])
 @pytest.mark.parametrize("block", [1, 7, 300, 2**22])
 def test_blocks_change_nothing(d, block):
@@ -53,6 +54,7 @@ def test_a_nearer_point_in_a_later_block():
     np.testing.assert_array_equal(path.data(1e-3, np.array([[0.25], [19.0], [31.0]])), [[0.25], [20.0], [30.0]])
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("method", ["velocity", "log_density", "divergence"])
 def test_memory(method):
     """With 20,000 points in 1,024 dimensions a call adds less than 150 MB, where (B, N, d) would be 650 MB."""
@@ -73,6 +75,7 @@ def exact_half_square(x, alpha, y):
     return float(sum((Fraction(u) - a * Fraction(v)) ** 2 for u, v in zip(x.tolist(), y.tolist())) / 2)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("d", [2, 100, 3_072])
 @pytest.mark.parametrize("gap", [1.0, 1e-2, 1e-5, 1e-8])
 def test_distances_of_points_that_nearly_coincide(d, gap):
@@ -108,6 +111,7 @@ def test_posterior_is_a_softmax():
     np.testing.assert_allclose(found, special.softmax(logits, axis=1), rtol=1e-12)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("d", [3, 40])
 def test_libraries_and_types(d):
     """torch agrees with numpy, float32 is float64 rounded, and points may be of either library or on disk."""

@@ -38,6 +38,7 @@ def formulas(name):
     return FAMILIES[name].formulas(**FAMILIES[name].defaults)
 
 
+@pytest.mark.covering(3)
 @every
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_values_and_derivatives(name, dtype):
@@ -58,7 +59,7 @@ def test_values_and_derivatives(name, dtype):
                 assert ulps(derivative, slope, dtype, bend, distance) <= budget, (f"d_{what}", time)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(20)
 @every_proof
 def test_certificate(name):
     """Signs and transport equations hold; the data end is exact but where the paper gives it a floor."""

@@ -35,6 +35,7 @@ def cdf(target, schedule, time, x):
     return below, above
 
 
+@pytest.mark.covering(5)
 @every_schedule
 @pytest.mark.parametrize("times", [(1.0, 0.0), (0.0, 1.0), (0.9, 0.1)], ids=["generate", "encode", "inside"])
 @pytest.mark.parametrize("target", [MIXTURE_1D, NARROW], ids=["wide", "narrow"])

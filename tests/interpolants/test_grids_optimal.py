@@ -42,6 +42,7 @@ def test_parts_of_the_domain_and_other_domains():
     assert cosine_optimal(GVP(), 1, 3.0).tolist() == [1.0, 0.0]
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("objective", ["kl", "w2"])
 @pytest.mark.parametrize("schedule", [case.schedule for case in BUILT_INS], ids=lambda s: s.name)
 def test_the_search_finds_the_closed_form(schedule, objective):

@@ -22,6 +22,7 @@ def marginal(schedule, variance, time):
     return schedule.alpha(time) ** 2 * variance + schedule.sigma(time) ** 2
 
 
+@pytest.mark.covering(5)
 @by_schedule
 @pytest.mark.parametrize("kind", [ClassifierFree, Autoguidance])
 @pytest.mark.parametrize(("low", "high"), [(-1.5, 2.0), (-math.inf, 1.0), (-0.5, math.inf)])

@@ -15,6 +15,7 @@ from tests.support.zoo import BUILT_INS, CASES
 built_in = pytest.mark.parametrize("case", BUILT_INS, ids=repr)
 
 
+@pytest.mark.covering(6)
 @pytest.mark.parametrize("case", CASES[:3] + CASES[5:], ids=repr)
 def test_short_forms_have_the_value(case):
     """At three times the shortest form of every quantity is, to 30 digits, what the library evaluates."""
@@ -26,6 +27,7 @@ def test_short_forms_have_the_value(case):
             assert abs(first - second) <= 1e-30 * abs(second) + 1e-35, form
 
 
+@pytest.mark.covering(5)
 @built_in
 @pytest.mark.parametrize("name", ["alpha", "sigma", "d_alpha", "d_sigma"])
 def test_limits(case, name):
@@ -50,6 +52,7 @@ def test_textbook_forms():
     assert gvp[SYMBOLS["wronskian"]] == r"\frac{\pi}{2}"
 
 
+@pytest.mark.slow
 def test_limits_are_short():
     """sinh 5 / (2 sinh(5/2) cosh(5/2)) is printed as the 1 that it is."""
     sigmoid = {row.symbol: row for row in rows(Sigmoid())}

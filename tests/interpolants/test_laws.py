@@ -91,6 +91,7 @@ def test_methods_for_odes(n, c, m, case):
     assert found.noise.item() == 0.0
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize(("case", "choice"), EVERY)
 def test_exponential_from_end_to_end(case, choice):
     """From t = 1 exactly to t = 0 the exponential sampler has its recursion's law, for any schedule and w."""

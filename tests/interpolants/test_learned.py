@@ -214,6 +214,7 @@ def test_time_of_log_snr(schedule):
     assert (by_parameter + inner / slope[0]).abs().max() < 1e-12 * (1 + inner.abs().max())
 
 
+@pytest.mark.covering(4)
 def test_usable_as_a_schedule(schedule):
     """A reverse SDE with Path gives what the frozen schedule gives, and conversions pass gradients on."""
     frozen, target = schedule.freeze(), Gaussian([0.5, -1.0], [[0.5, 0.2], [0.2, 0.4]])

@@ -68,6 +68,7 @@ def within(coefficient, oracle, points, budget, floor=0.0):
         assert error[0] <= budget, (coefficient, arithmetic, error)
 
 
+@pytest.mark.covering(13)
 @every_case
 @pytest.mark.parametrize("name", QUANTITIES)
 @given(points=many(times))
@@ -80,6 +81,7 @@ def test_quantities(case, name, points):
     within(coefficient, lambda s: QUANTITIES[name](case, s), points, budget, floor)
 
 
+@pytest.mark.covering(5)
 @every_case
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_special_times(case, name):
@@ -90,6 +92,7 @@ def test_special_times(case, name):
     within(coefficient, lambda s: QUANTITIES[name](case, s), SPECIAL_TIMES, budget, floor)
 
 
+@pytest.mark.covering(5)
 @every_case
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_poles_are_the_infinite_limits(case, name):
@@ -104,6 +107,7 @@ def test_poles_are_the_infinite_limits(case, name):
         assert coefficient(torch.tensor([end]))[0].item() == float(limits[end])
 
 
+@pytest.mark.covering(3)
 @every_case
 def test_no_pole_hangs_on_a_last_bit(case):
     """Infinite limits stay where a processor rounds every exp, log, sin, … the other way."""
@@ -117,7 +121,7 @@ def test_no_pole_hangs_on_a_last_bit(case):
                     assert found[0] == end.limit, (name, end, found)
 
 
-@pytest.mark.covering(4)
+@pytest.mark.covering(13)
 @built_in
 @pytest.mark.parametrize("source", PREDICTIONS, ids=repr)
 @pytest.mark.parametrize("to", PREDICTIONS, ids=repr)
@@ -146,7 +150,7 @@ def drift_cases():
                 yield pytest.param(case, prediction, choice, id="-".join(key), marks=marks)
 
 
-@pytest.mark.covering(4)
+@pytest.mark.covering(20)
 @pytest.mark.parametrize(("case", "prediction", "choice"), list(drift_cases()))
 def test_drift_coefficients(case, prediction, choice):
     """Both factors of every reverse-SDE drift are within 16 ulp of the 2×2 solve with v − ½ w s as a row."""
@@ -165,6 +169,7 @@ def test_drift_coefficients(case, prediction, choice):
         within(coefficient, oracle(index), points, 16.0)
 
 
+@pytest.mark.slow
 def test_exponents_with_many_digits():
     """The score of (1 − t)^p, t^q with ten-digit p and q and a drift take less than 3 GB; the score is mpmath's."""
     code = """

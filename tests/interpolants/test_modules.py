@@ -73,6 +73,7 @@ def mpmath_function(schedule, what):
     return closed[schedule.name][what]
 
 
+@pytest.mark.covering(19)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s.name)
 def test_the_module_stands_alone_and_is_right(schedule, backend, tmp_path):

@@ -55,6 +55,7 @@ def _lists(target):
     return target.weights.tolist(), target.means.tolist(), target.covs.tolist()
 
 
+@pytest.mark.covering(2)
 @every_case
 @pytest.mark.parametrize("time", [0.05, *(pytest.param(s, marks=pytest.mark.slow) for s in (1e-4, 0.5, 0.97))])
 def test_digits_in_one_dimension(case, time):
@@ -126,6 +127,7 @@ def test_second_order_tweedie(name, time):
         assert single.covariance.dtype == single.mean.dtype == np.float32
 
 
+@pytest.mark.covering(5)
 @every_target
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_samples(name, kind):

@@ -32,6 +32,7 @@ def values(case, time, x_data, noise):
         return case.alpha(s) * y + case.sigma(s) * e, found
 
 
+@pytest.mark.covering(17)
 @every_pair
 @given(data=st.data(), time=interior, x_data=coordinates, noise=coordinates)
 @law(12)
@@ -71,7 +72,7 @@ def test_round_trips(start, end, time, x, p):
     assert (abs(back - p) <= 16 * 2.0**-52 * size).all()
 
 
-@pytest.mark.covering(3)
+@pytest.mark.covering(51)
 @every_pair
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_times_of_shape_b(source, to, library):
@@ -142,7 +143,7 @@ def check_end(case, source, to, end):
         assert np.isfinite(convert(p, end, x, case.schedule, source=source, to=to)).all()
 
 
-@pytest.mark.covering(4)
+@pytest.mark.covering(20)
 @pytest.mark.parametrize(("case", "source", "to"), list(at_ends()))
 def test_ends(case, source, to):
     """At an end a number is a PoleError exactly where A or B blows up at 1e-12 from it; arrays are never NaN."""

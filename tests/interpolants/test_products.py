@@ -34,6 +34,7 @@ X = np.random.default_rng(4).standard_normal((5, 6))
 every_case = pytest.mark.parametrize("case", BUILT_INS, ids=repr)
 
 
+@pytest.mark.covering(3)
 @every_case
 @pytest.mark.parametrize(
     "time", [0.03, pytest.param(0.5, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)]

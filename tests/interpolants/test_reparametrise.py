@@ -28,6 +28,7 @@ RATE = 3 / (1 + 2 * TIMES) ** 2
 SCHEDULES = [Linear, GVP, VP, Cosine, Follmer, Laplace, FlowMatching, DDPMLinear, DDPMCosine]
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize(
     "make", [pytest.param(make, marks=pytest.mark.slow) if make in (DDPMCosine, Cosine) else make for make in SCHEDULES]
 )
@@ -42,6 +43,7 @@ def test_a_shift_moves_the_clock(make):
     np.testing.assert_allclose(warped.log_snr(TIMES), schedule.log_snr(SHIFTED), rtol=2e-12, atol=2e-12)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("name", ["kappa", "wronskian"])
 @pytest.mark.parametrize("make", [Linear, GVP, VP, Follmer])
 def test_a_shift_speeds_up_the_rates(make, name):
@@ -50,6 +52,7 @@ def test_a_shift_speeds_up_the_rates(make, name):
     np.testing.assert_allclose(make().warp(time_shift(3)).quantity(name)(TIMES), wanted, rtol=2e-11)
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize("make", SCHEDULES)
 def test_and_back(make):
     """A shift by 3 and one by 1/3 give the schedule: the same expressions, or the same numbers to 1e-14."""
@@ -61,6 +64,7 @@ def test_and_back(make):
     np.testing.assert_allclose(again.sigma(TIMES), schedule.sigma(TIMES), rtol=1e-14)
 
 
+@pytest.mark.slow
 @given(shift=st.integers(1, 60), level=st.floats(-8.0, 8.0))
 @law(8)
 def test_shift_of_linear_is_a_constant_in_the_log_snr(shift, level):
@@ -72,6 +76,7 @@ def test_shift_of_linear_is_a_constant_in_the_log_snr(shift, level):
     assert abs(Linear().log_snr(time) - 2 * np.log(s) - level) < 1e-13 * (1 + abs(level) + abs(np.log(s)))
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("make", [VP, GVP, FlowMatching, Laplace, DDPMLinear])
 def test_time_of_log_snr_after_a_warp(make):
     """time_of_log_snr undoes log_snr of a warped schedule, with a closed form or without."""
@@ -104,6 +109,7 @@ def test_elementary_inverses(phi):
         assert abs(sympy.N(inverse.subs(t, phi.subs(t, time)) - time, 60)) < 1e-50
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("phi", [(t + sin(pi * t / 2)) / 2, (t + t**3) / 2, t * exp(t - 1)], ids=str)
 def test_warps_without_an_elementary_inverse(phi):
     """Where no inverse is found the warp still has its values, its kink, and a time of log-SNR."""
@@ -166,6 +172,7 @@ def test_shifts_are_positive(shift):
         time_shift(shift)
 
 
+@pytest.mark.covering(4)
 @pytest.mark.parametrize(
     ("make", "k"),
     [

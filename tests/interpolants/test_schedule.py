@@ -144,6 +144,7 @@ def test_vp_of_any_rates(low, more, time):
         assert abs(schedule.sigma(time) - sigma) <= 16 * 2.0**-52 * sigma
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_by_name(name):
     """by_name finds every built-in schedule; an unknown name is answered with the nearest."""

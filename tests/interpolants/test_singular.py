@@ -28,6 +28,7 @@ FORMS = {
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_a_mixture_of_points_is_finite_data(name):
     """With zero covariances a mixture is Empirical at every σ, σ = 0 included, in all quantities."""

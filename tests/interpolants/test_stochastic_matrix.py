@@ -92,6 +92,7 @@ def rows():
             yield pytest.param(case, choice, prediction, id=f"{case}-{choice}-{prediction}", marks=marks)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize(("case", "choice", "prediction"), list(rows()))
 def test_refused_or_right(case, choice, prediction):
     """Each method, last step and direction is refused with a reason and a remedy, or has the moments of the process."""
@@ -116,6 +117,7 @@ def test_refused_or_right(case, choice, prediction):
     assert ran >= (0 if poles else 8)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("w", [diffusion.Sigma(), diffusion.Constant(0.5)], ids=repr)
 @pytest.mark.parametrize("method", [EulerMaruyama(), StochasticHeun(), SRA1()], ids=lambda m: type(m).__name__)
 def test_reversal(w, method):
@@ -161,6 +163,7 @@ def test_no_number_of_steps_reaches_noise_without_end():
         assert sampler_law(path, method, uniform(8, 0.0, 0.9), diffusion.KL()).cov.item() < 2.0
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("method", [SDEDPMSolverPP(2), SDEDPMSolverPP(3), SASolver(2, 3)], ids=repr)
 @pytest.mark.parametrize("w", [diffusion.Constant(1), 20 * diffusion.KL()], ids=repr)
 def test_multistep_methods_do_not_add_up_noise(method, w):

@@ -26,6 +26,7 @@ def problem_of(schedule, prediction, w):
     return reverse_sde(schedule, model, w, prediction)
 
 
+@pytest.mark.covering(11)
 @pytest.mark.parametrize(("schedule", "prediction", "w"), ROWS, ids=lambda part: getattr(part, "name", repr(part)))
 def test_the_suggestion_is_not_refused(schedule, prediction, w):
     """The exact model is integrated to finite samples with at most the evaluations that were offered."""

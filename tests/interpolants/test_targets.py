@@ -35,6 +35,7 @@ def scipy_log_density(case, target, time, x):
     return np.logaddexp.reduce(parts)
 
 
+@pytest.mark.covering(3)
 @every_case
 @pytest.mark.parametrize("target", [GAUSSIAN, MIXTURE], ids=["gaussian", "mixture"])
 @pytest.mark.parametrize("time", [1e-6, 0.2, 0.5, 0.93])
@@ -70,6 +71,7 @@ def test_score_is_the_gradient_of_the_log_density(case, time):
         np.testing.assert_allclose(path.score(time, POINTS)[:, k], (upper - lower) / (2 * h), rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.covering(40)
 @every_case
 @pytest.mark.parametrize("prediction", PREDICTIONS, ids=repr)
 @pytest.mark.parametrize("time", [0.35])

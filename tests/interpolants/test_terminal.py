@@ -23,6 +23,7 @@ def published(name):
         return [(root - last) * (first / (first - last)) for root in roots]
 
 
+@pytest.mark.covering(6)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_it_is_the_published_algorithm(name, dtype):

@@ -69,6 +69,7 @@ every_law = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.covering(3)
 @every_law
 def test_densities_and_draws(name, choice):
     """The integral is 1 and that of every part scipy's probability to 1e-9; draws pass the Kolmogorov–Smirnov test."""

@@ -34,6 +34,7 @@ def minimise(loss, schedule, steps):
     return loss().item()
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("c", [0.01, 0.25, 4.0])
 def test_cost_loss_closed_forms(c):
     """Linear: m² + 1 + c − (π/2)√c; GVP: (π²/8)(m² + (1 − √c)²); VP: transport_cost's adaptive quadrature."""

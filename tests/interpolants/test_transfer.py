@@ -64,6 +64,7 @@ def relative(found, exact):
     return np.max(np.abs(found - exact)) / np.max(np.abs(exact))
 
 
+@pytest.mark.covering(7)
 @every_pair
 @every_prediction
 @pytest.mark.parametrize("law", [GAUSSIAN, MIXTURE], ids=["gaussian", "mixture"])
@@ -179,6 +180,7 @@ def test_exponential_steps_are_the_same_and_euler_steps_are_not(source, target, 
         assert relative(found, last * known) < 1e-12 if same else relative(found, last * known) > 1e-3
 
 
+@pytest.mark.covering(5)
 @every_pair
 def test_kl_becomes_kl(source, target):
     """wKL transferred is wKL, 2κ̄ from the oracle, to 1e-12 (and the ulp of t̄ close to t̄ = 1)."""
@@ -193,6 +195,7 @@ def test_kl_becomes_kl(source, target):
     assert w(0.0) == pytest.approx(0.1 if target is VARIANCE else 0.0, rel=1e-12)
 
 
+@pytest.mark.covering(7)
 @every_pair
 @pytest.mark.parametrize("choice", [CHOICES[index] for index in (3, 4, 5)], ids=repr)
 def test_other_choices_become_others(source, target, choice):

@@ -72,6 +72,7 @@ def test_energy_of_the_mean(schedule, number):
     assert abs(moved - still - number) < 6e-8
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("case", CASES, ids=repr)
 @pytest.mark.parametrize("c", [1e-3, 0.3, 20.0])
 def test_against_mpmath(case, c):

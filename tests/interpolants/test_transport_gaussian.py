@@ -44,6 +44,7 @@ def variation(name, c):
     return {"linear": 1 + root - 2 * root / math.sqrt(1 + c), "gvp": abs(1 - root), "vp": abs(root - end)}[name]
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("c", VARIANCES)
 @pytest.mark.parametrize("name", ["linear", "gvp", "vp"])
 @pytest.mark.parametrize("d", [1, 7, 1000])

@@ -19,6 +19,7 @@ def test_lipschitz_of_a_model(prediction):
     assert exact * (1 - 1e-3) < found.value <= exact * (1 + 1e-8)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("d", [5, 300])
 def test_lipschitz_of_a_torch_model(d):
     """A rotation and stretch by known factors, in few dimensions whole and in many by iteration; no gradient stays."""

@@ -246,6 +246,7 @@ def test_what_is_refused(options, error):
         wasserstein2(Path(Linear(), MIXTURE), n=8)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("target", [Gaussian([0.5], 0.3), MIXTURE], ids=["exact", "sampled"])
 def test_a_slower_clock(target):
     """On [0, 2] everything runs at half the speed: half the cost, defect and slope, the same length and ratio."""

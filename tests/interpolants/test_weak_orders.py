@@ -49,6 +49,7 @@ def exact(case, choice, c):
         return rho(STOP) ** 2, rho(START) * rho(STOP) * math.exp(-0.5 * area)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(("method", "case", "choice"), EVERY)
 def test_weak_order(method, case, choice):
     """Variance and two-time covariance converge with the order on the label, no less for any of three variances."""

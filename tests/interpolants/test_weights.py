@@ -56,6 +56,7 @@ def formulas():
             yield pytest.param(case, name, marks=[] if first else pytest.mark.slow, id=f"{case}-{name}")
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize(("case", "name"), list(formulas()))
 def test_every_weight_is_its_formula(case, name):
     """For every prediction the expression is the hand-written factor to 40 digits, on both sides of every kink."""
@@ -74,6 +75,7 @@ RELATIVE = ("Velocity", "Likelihood", "MinSNR", "EDM", "P2", "Custom")
 FAST = {("linear", name) for name in RELATIVE} | {("gvp", "Velocity"), ("vp", "MinSNR")}
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(
     ("case", "name"),
     [

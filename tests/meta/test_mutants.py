@@ -47,6 +47,7 @@ def test_mutants_fit_the_source(mutant):
     assert all(laws[name] == mutant.property for name in names.split(" or "))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(
     "mutant",
     [m if m.property in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in MUTANTS],

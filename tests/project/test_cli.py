@@ -38,6 +38,7 @@ def test_certify_writes_json_that_rebuilds_the_schedule(tmp_path, capsys):
     assert Schedule.from_dict(certificate["schedule"]) == Schedule("any", "1 - t**2", "t**2")
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(("require", "status"), [(["alpha_0"], 0), (["alpha_0", "alpha_1"], 1)])
 def test_certify_fails_where_a_property_that_is_asked_for_fails(require, status, capsys):
     """VP does not reach α = 0: no failure by default, one where alpha_1 is required."""
@@ -68,6 +69,7 @@ def test_certificates_replay_from_a_file(tmp_path, capsys):
     assert main(["certify", "--replay", str(file)]) == 2
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize(
     ("figure", "suffix"),
     [

@@ -52,6 +52,7 @@ def test_precision_is_within_budget(rows):
         assert float(row["ulp"]) <= budget, row
 
 
+@pytest.mark.covering(4)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_precision_is_fresh(rows, backend):
     """One schedule per backend, drawn by a fixed seed, is measured again at other times, and is as good."""
@@ -66,6 +67,7 @@ def test_precision_is_fresh(rows, backend):
         assert float(row["ulp"]) <= 1.25 * table[row["quantity"], row["dtype"]] + 1.0, row
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("name", ["linear", "gvp"])
 def test_formulas_are_fresh(name):
     """The LaTeX of the page is what the schedule gives."""

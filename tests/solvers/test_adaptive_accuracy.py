@@ -19,6 +19,7 @@ from tests.support.fields import FIELDS, slope
 each_pair = pytest.mark.parametrize("method", ADAPTABLE, ids=name)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(
     ("method", "drift", "x0", "span"),
     [(method, pendulum, [0.7, -0.4], (0.0, 20.0)) for method in ADAPTABLE]
@@ -144,6 +145,7 @@ def test_dense_output_has_its_order(method):
     assert abs(found - method.tableau.dense_order - 1) < 0.2, errors
 
 
+@pytest.mark.covering(3)
 @each_pair
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "per-sample"])
 def test_states_at_times_between(method, per_sample):
@@ -183,6 +185,7 @@ def test_torch_and_numpy_agree(method, per_sample, dtype):
     np.testing.assert_allclose(theirs.xs.numpy(), mine.xs, rtol=0, atol=allowed)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("method", [Dopri5(), DOP853()], ids=name)
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "per-sample"])
 def test_jax(method, per_sample):

@@ -54,6 +54,7 @@ class Asked:
         return lambda t0, t1: self.steps.append((t0, t1)) or noise(t0, t1)
 
 
+@pytest.mark.covering(4)
 @with_areas
 def test_the_strong_error_follows_the_tolerance(method):
     """Errors of a step go like h^(p + ½) and add up to h^p: the error goes like the tolerance to p/(p + ½)."""

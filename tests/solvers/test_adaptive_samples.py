@@ -21,6 +21,7 @@ def settings_for(method, **parts):
     return Adaptive(method, rtol=1e-6, atol=1e-8, per_sample=True, **parts)
 
 
+@pytest.mark.covering(3)
 @each_pair
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_a_sample_does_not_know_its_batch(method, library):

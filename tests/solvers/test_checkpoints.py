@@ -108,6 +108,7 @@ def bytes_alive(run, method, n):
     return kept / x.nbytes, living.peak / x.nbytes
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("method", [RK4(), *LONG_MEMORY], ids=name)
 def test_memory_grows_like_the_root(method):
     """From 16 over 64 to 256 steps the plain solve needs 4 times as much each time, the checkpointed one twice."""

@@ -41,6 +41,7 @@ def test_torch_compiles_a_whole_solve(method):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.covering(2)
 @in_tiers
 def test_jax_compiles_a_whole_solve(method):
     """jax.jit takes a solve, its noise from a key included, with the numbers of the loop to the rounding of float32."""
@@ -104,6 +105,7 @@ def test_a_traced_solve_still_checks_where_it_can():
     assert bool(jax.numpy.isnan(jax.jit(end)(jax.numpy.ones(2))))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("method", [Heun(), DPMSolverPP(2)], ids=name)
 def test_torch_follows_trees(method):
     """A short solve of a tree is one graph, also with leaves of two precisions; derivatives reach every leaf."""

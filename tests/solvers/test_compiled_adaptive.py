@@ -22,6 +22,7 @@ def own(method, tolerance=1e-8, **parts):
     return Adaptive(method, rtol=tolerance, atol=tolerance, per_sample=True, **parts)
 
 
+@pytest.mark.covering(4)
 @each_pair
 def test_is_the_solve_of_arrays(method):
     """States, saved states, steps taken and refused, and evaluations by sample are those of solve with per_sample."""

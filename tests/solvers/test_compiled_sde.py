@@ -37,6 +37,7 @@ PROBLEM, ARRAYS = CompiledSDE(field, level), SDE(wave, level)
 X = 0.3 * np.random.default_rng(9).standard_normal((150, 2))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("method", METHODS, ids=name)
 def test_is_the_solve_of_arrays(method):
     """With the same noise all states, in both directions, on unequal steps, are those of solve, to a few roundings."""

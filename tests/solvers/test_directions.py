@@ -102,6 +102,7 @@ def pairs():
         yield pytest.param(schedule, prediction, method, id=f"{schedule}-{prediction}-{name(method)}")
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(("schedule", "prediction", "method"), list(pairs()))
 def test_there_and_back(schedule, prediction, method):
     """Each way, and both together, are wrong by an error that falls with the order on the label."""
@@ -138,6 +139,7 @@ def settings_of():
         yield pytest.param(schedule, some, id=f"{schedule}-two", marks=pytest.mark.slow if schedule in SLOW else ())
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(("schedule", "chosen"), list(settings_of()))
 def test_there_and_back_with_adaptive_steps(schedule, chosen):
     """Each way, and both together, are wrong by a small multiple of the tolerance.
@@ -169,6 +171,7 @@ def ends():
         yield pytest.param(schedule, prediction, id=f"{schedule}-{prediction}", marks=marks)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(("schedule", "prediction"), list(ends()))
 def test_to_the_ends_or_refused(schedule, prediction):
     """Over the whole domain a solve either way is refused before the first call, with reason and remedy, or finite.

@@ -77,6 +77,7 @@ def rows():
             yield pytest.param(method, *case, id="-".join([name(method), *case]), marks=marks)
 
 
+@pytest.mark.covering(7)
 @pytest.mark.parametrize(("method", "schedule", "problem", "grid"), list(rows()))
 def test_order(method, schedule, problem, grid):
     """Over four halvings the error falls with the power that the method states, within 0.1."""

@@ -61,6 +61,7 @@ def test_a_point_is_followed_exactly(way, choice):
     np.testing.assert_allclose([law.mean.item(), law.cov.item(), law.cross.item()], exact, rtol=1e-10)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("choice", CHOSEN)
 @pytest.mark.parametrize("way", WAYS)
 def test_order_in_both_directions(way, choice):

@@ -33,6 +33,7 @@ def problem_of(method, model):
     return denoising(Linear(), model, w=diffusion.Sigma() if method.reads_clock else diffusion.Zero())
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("method", [*METHODS, *DENOISING], ids=name)
 def test_every_method_solves_with_a_guided_model(method):
     """The result is that of the field by hand, and nfe counts one for both branches together."""

@@ -62,6 +62,7 @@ def followed(run, x, noise=None):
     return point, asked
 
 
+@pytest.mark.covering(13)
 @pytest.mark.parametrize("method", [*METHODS, *DENOISING, *RELATED], ids=name)
 def test_answering_the_calls_is_solving(method):
     """The network is asked at the same times and points, as often, and the end is the same, to rounding."""
@@ -99,6 +100,7 @@ def test_the_rest_of_a_solve_without_memory_is_a_solve(method):
     np.testing.assert_allclose(end, direct.x, rtol=0.0, atol=1e-13)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("method", [*MULTISTEP, *(AdamsBashforth(order) for order in (2, 3, 4))], ids=name)
 def test_the_rest_of_a_multistep_solve_begins_with_order_one(method):
     """One evaluation a step, at its start; the first step is Euler's, of the exponential methods DDIM's."""

@@ -69,6 +69,7 @@ def test_evaluations_are_those_documented(method):
         assert solve(made, np.ones(2), uniform(n), method).nfe == documented(method, n)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("schedule", [Linear(), GVP(), VP()], ids=["linear", "gvp", "vp"])
 @pytest.mark.parametrize("method", EXPONENTIAL, ids=name)
 def test_from_noise_to_data(method, schedule):
@@ -79,6 +80,7 @@ def test_from_noise_to_data(method, schedule):
     assert gaps[2] < 0.03
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("prediction", [Velocity, Noise, Data, VPrediction], ids=str)
 @pytest.mark.parametrize("method", [m for m in EXPONENTIAL if m.order > 1], ids=name)
 def test_every_prediction_gives_the_same(method, prediction):

@@ -59,6 +59,7 @@ def installed(name):
         pytest.skip(f"{source} is not installed")
 
 
+@pytest.mark.covering(11)
 @pytest.mark.parametrize(("name", "options", "order", "kept"), list(rows()))
 def test_a_peer_has_its_known_order(name, options, order, kept):
     """Within 0.3 at few steps; whether the claim holds is what `sit lint` exits with."""

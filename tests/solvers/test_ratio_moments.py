@@ -34,6 +34,7 @@ EXACT = {
 }
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("case", EXACT)
 @pytest.mark.parametrize(("t", "s"), [(0.9, 0.5), (0.5, 0.499), (0.02, 0.01), (1e-4, 9e-5), (0.3, 0.0)])
 def test_against_quadrature_at_forty_digits(case, t, s):

@@ -170,6 +170,7 @@ def test_restart_has_the_law_of_the_recursion(schedule, steps):
         np.testing.assert_allclose([law.mean.item(), law.cov.item()], [alpha * mean, alpha**2 * variance], rtol=1e-10)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("inner", [DDIM(), EDMHeun(), DPMSolverPP(3)], ids=name)
 def test_order_of_restart(inner):
     """With ways down as fine as the grid the variance converges with the order of the method inside."""

@@ -57,6 +57,7 @@ CASES = [
 ]
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(
     ("method", "problem", "x0", "start", "stop", "coarsest"),
     CASES,

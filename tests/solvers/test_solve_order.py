@@ -14,6 +14,7 @@ ONE_DRAW = [EulerMaruyama(), StochasticHeun()]
 """Those whose steps are affine in one increment; test_weak_orders and test_strong_orders have the others."""
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 @pytest.mark.parametrize("method", [method for method in DETERMINISTIC if method.order in COARSEST], ids=name)
 def test_order_of_deterministic_methods(method, field):

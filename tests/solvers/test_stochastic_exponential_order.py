@@ -49,6 +49,7 @@ def moment_errors(method, schedule, w, counts):
 WEAK = [EEM, *ADAMS, SASolver(1, 0), SASolver(3, 0)]
 
 
+@pytest.mark.covering(10)
 @pytest.mark.parametrize("method", WEAK, ids=name)
 def test_weak_order_of_exact_moments(method):
     """Over four halvings the variances, for three variances of the data at once, converge with the weak order.
@@ -116,6 +117,7 @@ def forced_slope(method, w, coarsest):
 DETERMINISTIC = [*ADAMS, SASolver(1, 3), SASolver(3, 2)]
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize("method", DETERMINISTIC, ids=name)
 def test_deterministic_order_of_a_forced_problem(method):
     """With x̂ a function of time, a multiple of wKL and no noise, the error falls with the deterministic order."""
