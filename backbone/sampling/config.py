@@ -50,7 +50,7 @@ class SampleConfig:
         num_heads: attention heads of a network whose file does not show them.
         format: png (a folder of images), npz (ADM's layout: arr_0 of bytes (N, H, W, C), arr_1 the labels) or latents
             (npz, float32, (N, C, H, W), what the network makes).
-        vae: folder of an AutoencoderKL of diffusers that turns latents into pixels.
+        vae: an AutoencoderKL of diffusers that turns latents into pixels: its folder, or an id of the hub.
         vae_scale: latents are divided by it before decoding; what the checkpoint says, or the VAE, when absent.
         vae_shift: added after that; likewise.
         vae_batch: images decoded at a time.

@@ -118,14 +118,21 @@ class Sampler:
         config = self.config
         if config.vae is None:
             return None
-        # What a checkpoint may say of the latents it was trained on: {"scale": …, "shift": …}.
+        # What a checkpoint may say of the latents it was trained on: {"scale": …, "shift": …, "vae_sha256": …}.
         known = extra.get("latents") or {}
         scale, shift = (
             known.get(name) if own is None else own
             for name, own in (("scale", config.vae_scale), ("shift", config.vae_shift))
         )
-        channels = self.model.config.in_channels
-        return Decoder(config.vae, channels, self.device, scale=scale, shift=shift, batch=config.vae_batch)
+        return Decoder(
+            str(config.vae),
+            self.model.config.in_channels,
+            self.device,
+            scale=scale,
+            shift=shift,
+            batch=config.vae_batch,
+            sha256=known.get("vae_sha256"),
+        )
 
     def _check_output(self) -> None:
         """Refuse to make pixels of what has none."""

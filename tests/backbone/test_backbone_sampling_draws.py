@@ -146,13 +146,31 @@ def test_a_vae_turns_latents_into_pixels(tmp_path):
         assert np.abs(found.astype(int) - wanted).max() <= 1
         assert (found != wanted).mean() < 0.01
     assert sampler.plan["vae"]["scale"] == [2.0]
-    assert len(sampler.plan["vae"]["sha256"]) == 64
+    own = sampler.plan["vae"]
+    assert len(own["sha256"]) == 64
+    # A decoder trained further on the same latents has another digest, and fits latents of the same encoder.
+    kept = {"vae_sha256": own["encoder_sha256"]}
+    tiny(tmp_path / "c.safetensors", shape, EXTRA | {"latents": kept})
+    with torch.no_grad():
+        vae.decoder.conv_out.bias += 0.5
+    vae.save_pretrained(tmp_path / "further")
+    further = Sampler(tmp_path / "c.safetensors", quick(format="npz", vae=tmp_path / "further")).plan["vae"]
+    assert further["encoder_sha256"] == own["encoder_sha256"]
+    assert further["sha256"] != own["sha256"]
+    with torch.no_grad():
+        vae.quant_conv.bias += 0.5
+    vae.save_pretrained(tmp_path / "other")
+    wanted = (
+        rf"expected the VAE that the latents are of, .*{own['encoder_sha256']}; received .*other with [0-9a-f]{{64}}"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        Sampler(tmp_path / "c.safetensors", quick(format="npz", vae=tmp_path / "other"))
     with pytest.raises(ValueError, match=r"expected 1 or 3 channels, for pixels; received 4 channels; .*pass --vae"):
         Sampler(tmp_path / "a.safetensors", quick())
     tiny(tmp_path / "rgb.safetensors")
     with pytest.raises(ValueError, match=r"expected a VAE of 3 channels; received .* with 4 channels"):
         Sampler(tmp_path / "rgb.safetensors", quick(vae=tmp_path / "vae"))
-    with pytest.raises(FileNotFoundError, match=r"config.json of a VAE; received .*nowhere; remedy: .*sd-vae-ft-ema"):
+    with pytest.raises(FileNotFoundError, match=r"expected a VAE; received .*nowhere, .*remedy: .*sd-vae-ft-ema"):
         Sampler(tmp_path / "a.safetensors", quick(vae=tmp_path / "nowhere"))
 
 
