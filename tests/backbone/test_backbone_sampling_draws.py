@@ -175,7 +175,7 @@ def test_a_vae_turns_latents_into_pixels(tmp_path):
 
 
 def test_what_cannot_be_sampled_is_refused_before_it_is_tried(tmp_path, checkpoint, monkeypatch):
-    """Poles, missing noise, guidance without labels, timesteps, vectors as pixels: no evaluation is made."""
+    """Poles, missing noise, guidance without labels, vectors as pixels: no evaluation is made."""
     monkeypatch.setattr(SiT, "forward", None)
     file = checkpoint[0]
     with pytest.raises(
@@ -192,9 +192,6 @@ def test_what_cannot_be_sampled_is_refused_before_it_is_tried(tmp_path, checkpoi
     tiny(tmp_path / "free.safetensors", SiTConfig(**fields | {"num_classes": 0}))
     with pytest.raises(ValueError, match="for guidance; received null: the network has no labels"):
         Sampler(tmp_path / "free.safetensors", quick(guidance=2.0))
-    tiny(tmp_path / "steps.safetensors", SiTConfig(**fields | {"timesteps": 1000}))
-    with pytest.raises(ValueError, match=r"a network of continuous time; received .* one of 1000 timesteps"):
-        Sampler(tmp_path / "steps.safetensors", quick())
     save_checkpoint(tmp_path / "flat.safetensors", SiT.for_vectors(2), extra=EXTRA)
     with pytest.raises(ValueError, match=r"a network on images, for pixels.*pass --format latents"):
         Sampler(tmp_path / "flat.safetensors", quick())
