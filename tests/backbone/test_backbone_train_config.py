@@ -110,8 +110,8 @@ FLAGS = """--out out/odd --data some/store --device cpu --seed 3 --model.input-s
 LogitNormal(0.5,&2) --objective.loss Chain(learned=False) --training.steps 7 --training.batch-size 6
 --training.micro-batch 2 --training.learning-rate 2e-3 --training.betas 0.8 0.95 --training.weight-decay 0.1
 --training.warmup-steps 3 --training.decay cosine --training.clip-norm 0.5 --training.ema-decay None
---training.ema-warmup --training.ema-widths 0.05 0.1 --training.precision bfloat16 --training.compile --training.no-prefetch
---training.parallel fsdp --training.on-non-finite skip --training.seed 5 --training.log-every 2
+--training.ema-warmup --training.ema-widths 0.05 0.1 --training.precision bfloat16 --training.compile
+--training.no-prefetch --training.parallel fsdp --training.on-non-finite skip --training.seed 5 --training.log-every 2
 --record.save-every 5 --record.keep 3
 --record.snapshot-every 4 --record.probe-every 2 --record.tensorboard --record.wandb project --record.peak-flops 1e12
 --probe.samples 6 --probe.steps 4 --probe.guidance 2.0 --probe.held-out other/store

@@ -86,7 +86,9 @@ def test_what_is_shown_of_stores(tmp_path, vae):
     three = Store(write_store(tmp_path / "three", *latents(20, shape=(3, 4, 4))))
     assert not view_of(three, ProbeConfig(), CPU).true
     assert view_of(Store(_pixels(tmp_path / "p")), ProbeConfig(), CPU).true
-    with pytest.raises(ValueError, match=r"expected the VAE that the latents are of, .* hash 0{64}; received .*vae with"):
+    with pytest.raises(
+        ValueError, match=r"expected the VAE that the latents are of, .* hash 0{64}; received .*vae with"
+    ):
         view_of(Store(_store(tmp_path / "other")), ProbeConfig(vae=str(vae)), CPU)
     with pytest.raises(ValueError, match=r"expected a store of latents, for probe.vae; received .*p, of pixels"):
         view_of(Store(tmp_path / "p"), ProbeConfig(vae=str(vae)), CPU)
