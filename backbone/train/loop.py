@@ -177,4 +177,6 @@ def _recipe(model: SiT, data: Data, config: TrainConfig, loss: Loss) -> dict[str
     # A function shows where it is in memory, which another process cannot agree with.
     learned = re.sub(r" at 0x[0-9a-f]+", "", repr(loss))
     known = {"network": network, "training": config.mathematics(), "loss": learned}
-    return known | {"data": {"count": data.count, "shape": list(data.shape), "num_classes": data.num_classes}}
+    records = {"count": data.count, "shape": list(data.shape), "num_classes": data.num_classes}
+    # Of a store the hash of its manifest, which has those of all its files; arrays in memory have none.
+    return known | {"data": records | {"sha256": getattr(data, "sha256", None)}}
