@@ -15,7 +15,7 @@ from backbone.sampling.config import SampleConfig
 from interpolants import DiscreteDiffusion, ReverseChain
 from interpolants.guidance import Guidance
 from interpolants.prediction import Prediction
-from interpolants.schedules import Discrete
+from interpolants.schedule import Schedule
 from solvers import Denoising, Solution
 from solvers.errors import explain
 from solvers.noise import PerSample
@@ -107,15 +107,16 @@ class Chained:
             return self._chain(chain, network, prediction).sample(start, rng)
 
 
-def chain_of(schedule: Discrete, times: NDArray[np.float64]) -> DiscreteDiffusion:
-    """Return the chain through the timesteps of a grid.
+def chain_of(schedule: Schedule, times: NDArray[np.float64]) -> DiscreteDiffusion:
+    """Return the chain of a :class:`~interpolants.schedules.Discrete` schedule through the timesteps of a grid.
 
     Raises:
         ValueError: times that are none of (i + 1)/T, or a grid that does not end at the data.
     """
-    places = times * schedule.num_train_timesteps - 1.0
+    whole = DiscreteDiffusion(schedule)
+    places = times * len(whole) - 1.0
     index = np.rint(places).astype(np.int64)
     if np.abs(places - index).max() > 1e-6 or index[-1] != -1 or index[-2] < 0:
         remedy = "pass --grid respaced, or timestep-strides"
         raise ValueError(explain("a grid of timesteps, for ReverseChain", f"times {times[:3].tolist()} …", remedy))
-    return DiscreteDiffusion(schedule).respaced(index[-2::-1].tolist())
+    return whole.respaced(index[-2::-1].tolist())

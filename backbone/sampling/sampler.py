@@ -28,7 +28,7 @@ from interpolants import DiscreteDiffusion, suggest
 from interpolants.diffusion import Zero
 from interpolants.dynamics import pose
 from interpolants.guidance import guided
-from interpolants.schedules import Discrete, by_name
+from interpolants.schedules import by_name
 from solvers import Adaptive, PoleError, Solution
 from solvers.check import check_adaptive, check_solve
 from solvers.errors import explain
@@ -110,7 +110,9 @@ class Sampler:
         if self.guidance is not None and self.labels.unconditional:
             remedy = "leave out --guidance, or pass labels of classes to a network that has some"
             raise ValueError(explain("labels other than the null class, for guidance", str(self.labels), remedy))
-        self._check_solve()
+        self.chain = self._checked_chain() if isinstance(self.method, Chained) else None
+        if self.chain is None:
+            self._check_solve()
         self.decoder = self._decoder(extra)
         self._check_output()
         self.plan = self._plan(checkpoint, loaded.layout)
@@ -123,15 +125,16 @@ class Sampler:
         )
         return "uniform" if free or self.model.config.timesteps is None else "respaced"
 
+    def _checked_chain(self) -> DiscreteDiffusion:
+        """Return the chain that the method goes through, or refuse it."""
+        self.method.check_options(self.config, self.model)
+        chain = chain_of(self.schedule, self.times)
+        self.method.check(chain, self.prediction)
+        return chain
+
     def _check_solve(self) -> None:
         """Refuse what a solve would refuse, and say how to write what it proposes."""
         check, method = check_solve, self.method
-        self.chain: DiscreteDiffusion | None = None
-        if isinstance(method, Chained) and isinstance(self.schedule, Discrete):
-            method.check_options(self.config, self.model)
-            self.chain = chain_of(self.schedule, self.times)
-            method.check(self.chain, self.prediction)
-            return
         if isinstance(method, Adaptive):
             check, method = check_adaptive, method.method
         w = self.w or Zero()
