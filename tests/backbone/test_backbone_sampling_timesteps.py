@@ -10,7 +10,7 @@ from backbone_support import TINY
 from published_files import CONFIG, training, weights
 from sampling_support import arrays, quick, tiny
 
-from backbone import load_checkpoint, reproduce, write_samples
+from backbone import SiT, load_checkpoint, reproduce, write_samples
 from backbone.cli import main
 from backbone.sampling.sampler import Sampler
 from interpolants.schedules import DDPMLinear
@@ -53,7 +53,8 @@ def ddpm(model, labels, seed, steps, guidance, learned=True):
     for k in range(steps - 1, -1, -1):
         bar, before = bars[k + 1], bars[k]
         beta = 1 - bar / before
-        eps, v = answer(model, x, kept[k], labels, guidance)
+        # Guidance where the log-SNR is at least −2.
+        eps, v = answer(model, x, kept[k], labels, guidance if np.log(bar / (1 - bar)) >= -2 else 1.0)
         mean = (x - beta / np.sqrt(1 - bar) * eps) / np.sqrt(1 - beta)
         low = beta * (1 - before) / (1 - bar) if k else beta * (1 - bars[1]) / (1 - bars[2])
         share = (v + 1) / 2 if learned else torch.zeros_like(v)
@@ -63,18 +64,21 @@ def ddpm(model, labels, seed, steps, guidance, learned=True):
 
 
 @pytest.mark.parametrize(
-    ("options", "learned"), [({}, True), ({"method": "ReverseChain(variance='small')", "guidance": 2.5}, False)]
+    ("options", "learned"),
+    [({}, True), ({"guidance": 2.5}, True), ({"method": "ReverseChain(variance='small')", "guidance": 2.5}, False)],
 )
 def test_ddpm_is_that_of_dit(checkpoint, options, learned):
     """Without a method it is DDPM with the learned variances; guidance leaves these and the fourth channel alone."""
     file, model = checkpoint
-    guided = {"guidance_channels": 3} if "guidance" in options else {}
+    guided = {"guidance_channels": 3, "guidance_low": -2.0} if "guidance" in options else {}
     sampler = Sampler(file, quick(format="latents", steps=6, seed=4, **options, **guided))
     drawn = sampler.draw(0, 3)
     with torch.no_grad():
         wanted = ddpm(model, torch.from_numpy(drawn.labels), 4, 6, options.get("guidance", 1.0), learned).numpy()
     assert np.abs(drawn.samples - wanted).max() < 2e-4 * np.abs(wanted).max()
-    assert (drawn.nfe, drawn.rows) == (6, 3 * 6 * (2 if guided else 1))
+    active = int((np.log(BAR / (1 - BAR))[evenly(6)] >= -2).sum())
+    assert 0 < active < 6
+    assert (drawn.nfe, drawn.rows) == (6, 3 * (6 + (active if guided else 0)))
     assert sampler.plan["sampler"]["times"] == [(index + 1) / 1000 for index in evenly(6)[::-1]] + [0.0]
     # Another sample alone is the same one.
     assert np.abs(sampler.draw(2, 3).samples[0] - drawn.samples[2]).max() < 1e-4 * np.abs(wanted).max()
@@ -84,7 +88,8 @@ def ddim(model, labels, seed, levels, indices, guidance):
     """Song et al., eq. 12 with η = 0, between levels (α, σ), of which the last is (1, 0), in α² + σ² = 1."""
     x = PerSample(seed).start(torch.empty(len(labels), 4, 8, 8)) * levels[0][1]
     for (alpha, sigma), (after, noise), index in zip(levels, levels[1:], indices):
-        eps, _ = answer(model, x, index, labels, guidance)
+        # Guidance where the log-SNR is at least −2.
+        eps, _ = answer(model, x, index, labels, guidance if 2 * np.log(alpha / sigma) >= -2 else 1.0)
         x = after * (x - sigma * eps) / alpha + noise * eps
     return x
 
@@ -93,7 +98,7 @@ def ddim(model, labels, seed, levels, indices, guidance):
 def test_ddim_is_that_of_dit(checkpoint, guidance):
     """Solved in continuous time it is DDIM over the timesteps of the respaced chain, in whole strides too."""
     file, model = checkpoint
-    guided = {} if guidance == 1.0 else {"guidance": guidance, "guidance_channels": 3}
+    guided = {} if guidance == 1.0 else {"guidance": guidance, "guidance_channels": 3, "guidance_low": -2.0}
     for grid, indices in ((None, evenly(5)), ("respaced('ddim8')", list(range(0, 1000, 125)))):
         drawn = Sampler(
             file, quick(format="latents", steps=5, seed=4, method="DDIM", **guided, **({"grid": grid} if grid else {}))
@@ -108,7 +113,8 @@ def test_ddim_is_that_of_dit(checkpoint, guidance):
 def test_under_another_schedule(checkpoint):
     """Under Linear, DDIM goes by the noise levels of Linear, and asks the network at the timesteps that have them."""
     file, model = checkpoint
-    sampler = Sampler(file, quick(format="latents", steps=4, seed=4, method="DDIM", transfer="linear"))
+    guided = {"guidance": 2.5, "guidance_channels": 3, "guidance_low": -2.0}
+    sampler = Sampler(file, quick(format="latents", steps=4, seed=4, method="DDIM", transfer="linear", **guided))
     drawn = sampler.draw(0, 3)
     assert sampler.plan["sampler"]["schedule"]["name"] == "linear"
     assert sampler.plan["schedule"]["name"] == "ddpm-linear"
@@ -127,17 +133,31 @@ def test_under_another_schedule(checkpoint):
             return model.both_halves(x, timesteps.float(), labels)
 
     with torch.no_grad():
-        wanted = ddim(Between(), torch.from_numpy(drawn.labels), 4, levels, indices, 1.0).numpy()
+        wanted = ddim(Between(), torch.from_numpy(drawn.labels), 4, levels, indices, 2.5).numpy()
     assert np.abs(drawn.samples - wanted).max() < 2e-3 * np.abs(wanted).max()
-    flow = Sampler(file, quick(format="latents", steps=4, transfer="linear", guidance=2.0)).draw(0, 2)
+
+
+def test_flows_ask_no_timestep_below_the_first(checkpoint, monkeypatch):
+    """Heun's method ends at the data, where the network was not trained: it is asked at its first timestep there."""
+    asked, real = [], SiT.both_halves
+
+    def both_halves(self, x, time, y=None, **options):
+        asked.append(time.tolist())
+        return real(self, x, time, y, **options)
+
+    monkeypatch.setattr(SiT, "both_halves", both_halves)
+    flow = Sampler(checkpoint[0], quick(format="latents", steps=4, transfer="linear", guidance=2.0)).draw(0, 2)
     assert (flow.nfe, flow.rows) == (8, 2 * 2 * 8)
     assert np.isfinite(flow.samples).all()
+    assert asked[0] == pytest.approx([999.0] * 2, abs=1e-3)
+    assert asked[-1] == [0.0] * 2
+    assert all(0 <= number <= 999 for numbers in asked for number in numbers)
 
 
 def test_a_network_of_continuous_time_under_another_schedule(tmp_path):
     """RK4 under GVP ends where RK4 under Linear does: both follow one flow, through the same noise at each level."""
     tiny(tmp_path / "a.safetensors")
-    options = {"format": "latents", "method": "RK4", "steps": 20, "stop": 1e-3}
+    options = {"format": "latents", "method": "RK4", "steps": 12, "stop": 1e-3}
     own = Sampler(tmp_path / "a.safetensors", quick(**options)).draw(0, 2).samples
     moved = Sampler(tmp_path / "a.safetensors", quick(**options, transfer="gvp")).draw(0, 2).samples
     assert np.abs(moved - own).max() < 2e-2 * np.abs(own).max()

@@ -199,6 +199,7 @@ def test_a_probe_that_cannot_be_made_is_refused_at_once(tmp_path):
         out=tmp_path / "run",
         data=str(tmp_path / "s"),
         model=SiTConfig(input_size=4, in_channels=4, hidden_size=8, depth=1, num_heads=2, num_classes=5),
+        training=TrainConfig(steps=1, batch_size=4),
         record=Record(probe_every=1),
         device="cpu",
     )
