@@ -7,6 +7,7 @@ the name of the prediction, so a checkpoint never has to be guessed at. Files of
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -99,6 +100,7 @@ def load_checkpoint(
     weights: Weights | None = None,
     config: SiTConfig | None = None,
     num_heads: int | None = None,
+    timesteps: int | None = None,
     device: str | torch.device = "cpu",
     allow_non_finite: bool = False,
 ) -> Checkpoint:
@@ -116,6 +118,7 @@ def load_checkpoint(
         weights: ``"ema"`` or ``"model"`` of a training checkpoint; None takes ``"ema"`` where there is one.
         config: what the network is expected to be; needed only for options that no shape shows.
         num_heads: heads of a network without a config whose width is not a published one (384, 768, 1024, 1152).
+        timesteps: of a network without a config whose time is the index of a timestep: 1000 for DiT's.
         device: where to put the weights.
         allow_non_finite: load weights that are NaN or infinite, to examine a run that diverged.
 
@@ -133,8 +136,8 @@ def load_checkpoint(
     contents = read(file, weights, device)
     shapes = {name: tuple(tensor.shape) for name, tensor in contents.state.items()}
     own = _config(file, contents.config)
-    wanted = config or own or infer_config(file, shapes, num_heads)
-    _check_agreement(file, wanted, own, num_heads)
+    wanted = config or own or dataclasses.replace(infer_config(file, shapes, num_heads), timesteps=timesteps)
+    _check_agreement(file, wanted, own, {"num_heads": num_heads, "timesteps": timesteps})
     with torch.device("meta"):
         model = SiT(wanted)
     check_shapes(file, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, shapes, wanted)
@@ -151,13 +154,18 @@ def _config(file: Path, fields: dict[str, Any] | None) -> SiTConfig | None:
         raise CheckpointError(explain("readable metadata", f"{file}: {error}", "save the checkpoint again")) from error
 
 
-def _check_agreement(file: Path, wanted: SiTConfig, own: SiTConfig | None, num_heads: int | None) -> None:
-    """Refuse a config or a number of heads that the file contradicts, or that contradict one another."""
-    theirs, ours = (own or wanted).to_dict(), wanted.to_dict() | ({} if num_heads is None else {"num_heads": num_heads})
+def _check_agreement(file: Path, wanted: SiTConfig, own: SiTConfig | None, given: Mapping[str, int | None]) -> None:
+    """Refuse a config or a field of it that the file contradicts, or that contradict one another."""
+    said = {name: value for name, value in given.items() if value is not None}
+    theirs, ours = (own or wanted).to_dict(), wanted.to_dict() | said
     differ = [f"{name}={theirs[name]!r} for {value!r}" for name, value in ours.items() if theirs[name] != value]
     if differ:
         raise CheckpointError(
-            explain("the config that was given", f"{file} with {', '.join(differ)}", "leave out config= and num_heads=")
+            explain(
+                "the config that was given",
+                f"{file} with {', '.join(differ)}",
+                "leave out config=, num_heads= and timesteps=",
+            )
         )
 
 

@@ -29,6 +29,7 @@ def convert(
     *,
     weights: Weights | None = None,
     num_heads: int | None = None,
+    timesteps: int | None = None,
     schedule: str | None = None,
     prediction: str | None = None,
     reverse_time: bool = False,
@@ -41,6 +42,7 @@ def convert(
         target: file to write.
         weights: as for :func:`backbone.load_checkpoint`, as is ``num_heads``.
         num_heads: of the attention.
+        timesteps: of a network whose time is the index of a timestep, for a file that does not say.
         schedule: name of a built-in schedule, kept in the file.
         prediction: name of a prediction in any case, kept in the file.
         reverse_time: fold t → 1 - t into the weights; see :func:`turn_time`.
@@ -59,7 +61,7 @@ def convert(
     if reverse_time and prediction is None:
         remedy = "pass --prediction velocity, which changes its sign with time; the others do not"
         raise ValueError(explain("a prediction with --reverse-time", "none", remedy))
-    found = load_checkpoint(source, weights=weights, num_heads=num_heads)
+    found = load_checkpoint(source, weights=weights, num_heads=num_heads, timesteps=timesteps)
     if reverse_time:
         turn_time(found.model, velocity=named["prediction"] == "Velocity")
         named["time_reversed"] = True

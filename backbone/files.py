@@ -53,11 +53,16 @@ def drop_drafts(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = ".lock", what: str | None = None) -> Iterator[None]:
     """Have a folder to oneself for as long as the block lasts, or the process lives.
 
-    The lock is the operating system's, on a file ``.lock`` that says who has it. Systems and file systems without such
-    locks have none.
+    The lock is the operating system's, on a file that says who has it. Systems and file systems without such locks have
+    none.
+
+    Args:
+        folder: that exists.
+        name: of the file of the lock.
+        what: part of the folder, for messages; None is the folder.
 
     Raises:
         OSError: another process has it.
@@ -67,13 +72,13 @@ def locked(folder: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+    with (folder / name).open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             remedy = "wait for it, end it, or choose another folder"
-            raise OSError(explain(f"{folder} to itself", f"it is in use by {file.read()}", remedy)) from error
+            raise OSError(explain(f"{what or folder} to itself", f"it is in use by {file.read()}", remedy)) from error
         except OSError as error:
             # File systems of clusters are often mounted without locks.
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from interpolants.guidance import Guidance
     from solvers import Solution
 
-__all__ = ["check_noise", "sample"]
+__all__ = ["check_noise", "sample", "solve_model"]
 
 
 def sample(
@@ -67,20 +67,62 @@ def sample(
         NonFiniteError: the images are not finite.
     """
     from interpolants import Velocity
-    from interpolants.diffusion import Zero
-    from interpolants.dynamics import pose
-    from solvers import Adaptive, EulerMaruyama, Heun, solve, uniform
+    from solvers import EulerMaruyama, Heun, uniform
 
     config, device = model.config, next(model.parameters()).device
     if method is None:
         method = Heun() if w is None else EulerMaruyama()
-    check_noise(method, w)
     times = uniform(50 if w is None else 250, *reversed(schedule.domain)) if ts is None else ts
-    field = bind(model, labels, guidance)
-    noise = _noise((len(labels), config.in_channels, *config.size), rng, device)
+    return solve_model(
+        bind(model, labels, guidance),
+        (len(labels), config.in_channels, *config.size),
+        device,
+        schedule=schedule,
+        rng=rng,
+        times=times,
+        method=method,
+        w=w,
+        prediction=Velocity if prediction is None else prediction,
+        progress=progress,
+    )
+
+
+def solve_model(
+    model: Callable[[Any, Tensor], Tensor],
+    shape: tuple[int, ...],
+    device: torch.device,
+    *,
+    schedule: Schedule,
+    rng: torch.Generator | PerSample,
+    times: Sequence[float] | NDArray[np.float64],
+    method: Any,
+    w: Any,
+    prediction: Any,
+    progress: bool = False,
+) -> Solution:
+    """Solve a model of time from noise to data; arguments and errors as :func:`sample`.
+
+    Args:
+        model: ``model(time, x)`` → prediction.
+        shape: of the images, (N, C, …).
+        device: of the images.
+        schedule: of the model.
+        rng: of the first noise and that of the SDE.
+        times: from noise to data.
+        method: a method of ``solvers``.
+        w: a diffusion coefficient, or None.
+        prediction: what the model predicts.
+        progress: show a bar on stderr.
+    """
+    from interpolants.diffusion import Zero
+    from interpolants.dynamics import pose
+    from solvers import Adaptive, solve
+
+    check_noise(method, w)
+    noise = _noise(shape, rng, device)
     kind = (method.method if isinstance(method, Adaptive) else method).solves
     with torch.no_grad():
-        problem = pose(kind, schedule, field, Velocity if prediction is None else prediction, w or Zero())
+        problem = pose(kind, schedule, model, prediction, w or Zero())
         # The schedule knows how large the noise is where sampling starts; it is not 1 for every schedule.
         start = float(schedule.sigma(float(times[0]))) * noise
         return solve(problem, start, times, method, rng=rng, progress=progress)

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 from record import save_rows, show
-from torch.utils.flop_counter import FlopCounterMode
 
 from backbone import EMA, SiT, SiTConfig
+from backbone.flops import forward_flops
 from backbone.sizes import SIZES
 
 BATCHES = (256, 128, 64, 32)
@@ -121,7 +121,7 @@ def measure(case: Case, device: str, rate: float) -> dict[str, Any]:
         synchronise(device)
         count, seconds = count + 5, seconds + time.perf_counter() - begin
     images = case.batch * count / seconds
-    work = (6 if case.what == "training" else 2) * multiplications(case.config)
+    work = (3 if case.what == "training" else 1) * forward_flops(case.config)
     memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0.0
     return {
         "images/s": images,
@@ -158,15 +158,6 @@ def step(model: SiT, case: Case, device: str) -> Callable[[], None]:
         average.update(model)
 
     return train
-
-
-def multiplications(config: SiTConfig) -> float:
-    """Return the multiplications of a forward pass of one image, counted."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        SiT(config).both_halves(
-            torch.empty(1, config.in_channels, *config.size), 0.5, torch.zeros(1, dtype=torch.int64)
-        )
-    return counter.get_total_flops() / 2
 
 
 def matrix_rate(device: str, side: int) -> float:

@@ -23,8 +23,9 @@ from backbone.data.listing import Listing
 from backbone.data.manifest import Manifest
 from backbone.data.plan import agree, assemble, make_plan
 from backbone.data.shard import finished
-from backbone.data.vae import load_encoder
+from backbone.data.vae import Encoder, load_encoder
 from backbone.data.workers import encode_here, encode_in_workers, share_device
+from backbone.files import locked
 from solvers.errors import explain
 
 __all__ = ["Encoded", "Progress", "encode"]
@@ -85,13 +86,29 @@ def encode(config: EncodeConfig, progress: Callable[[Progress], None] | None = N
         ValueError: no images or no VAE are given, the images are not in class folders or of another number of classes,
             or one is corrupt; it is named.
         StoreError: the folder was begun with other options, another VAE or other versions.
-        OSError: the disk is full, or an image cannot be read.
+        OSError: the disk is full, an image cannot be read, or another call does this machine's share at this moment.
         ImportError: Pillow or diffusers is missing.
     """
     source, vae = _required(config)
     rank, world = _place()
     device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     encoder = load_encoder(vae)
+    config.out.mkdir(parents=True, exist_ok=True)
+    # Two of the same rank would do the same work, and take each other's drafts for those of a killed one.
+    with locked(config.out, f".lock-{rank}", f"rank {rank} of {config.out}"):
+        return _encode(config, source, encoder, rank, world, device, progress)
+
+
+def _encode(
+    config: EncodeConfig,
+    source: Path,
+    encoder: Encoder,
+    rank: int,
+    world: int,
+    device: torch.device,
+    progress: Callable[[Progress], None] | None,
+) -> Encoded:
+    """Encode what is missing of the share of a machine, which this process has to itself."""
     plan, listing = agree(config, source, make_plan(config, encoder, device.type), rank)
     shards = -(-len(listing) // config.shard_records)
     missing = [number for number in range(shards) if finished(config.out, number) is None]
@@ -106,7 +123,7 @@ def encode(config: EncodeConfig, progress: Callable[[Progress], None] | None = N
             progress(Progress(done, total, time.perf_counter() - began))
 
     if config.workers > 1 and len(todo) > 1:
-        encode_in_workers(config, source, vae, device, todo, tick)
+        encode_in_workers(config, source, encoder.name, device, todo, tick)
     elif todo:
         encode_here(config, source, encoder, share_device(device), listing, todo, tick)
     return Encoded(done, time.perf_counter() - began, assemble(config.out, plan, shards))

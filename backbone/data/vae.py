@@ -1,5 +1,7 @@
 r"""What images are encoded by: an ``AutoencoderKL``, to the mean and standard deviation of its posterior, or nothing.
 
+The same network turns latents back to pixels, for samples.
+
 A network sees :math:`(z - \text{shift})\cdot\text{scale}` of a latent z; sd-vae-ft-ema has shift 0 and scale 0.18215.
 
 References: Rombach et al. (2022), arXiv:2112.10752.
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from solvers.errors import explain
 
-__all__ = ["IDENTITY", "Autoencoder", "Encoder", "Pixels", "load_encoder"]
+__all__ = ["IDENTITY", "Autoencoder", "Encoder", "Pixels", "load_encoder", "load_vae"]
 
 #: The name that stands for no VAE.
 IDENTITY = "identity"
@@ -90,7 +92,7 @@ class Autoencoder:
     def __init__(self, name: str, network: Any) -> None:
         config = network.config
         self.name, self.network = name, network.eval().requires_grad_(False)
-        self.sha256: str | None = _hash(network)
+        self.sha256: str | None = _hash(network, ("encoder.", "quant_conv."))
         self.scale = float(config.scaling_factor)
         self.shift = float(getattr(config, "shift_factor", None) or 0.0)
         self.channels = int(config.latent_channels)
@@ -121,6 +123,17 @@ class Autoencoder:
         both: NDArray[np.float16] = torch.stack([posterior.mean, posterior.std], dim=1).half().cpu().numpy()
         return both
 
+    @property
+    def decoder_sha256(self) -> str:
+        """Hash of its decoder, which differs between VAEs of the same latents."""
+        return _hash(self.network, ("decoder.", "post_quant_conv."))
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return images (N, channels, H, W) around [-1, 1], float32, of latents z (N, C, h, w) on the device."""
+        images: Tensor = self.network.decode(latents).sample.float()
+        return images
+
 
 def load_encoder(name: str) -> Encoder:
     """Return the encoder of a name, in float32 on the host.
@@ -134,15 +147,18 @@ def load_encoder(name: str) -> Encoder:
         FileNotFoundError: no such folder, or the hub cannot be reached or has no such network.
         ValueError: tensors are missing.
     """
-    if name == IDENTITY:
-        return Pixels()
+    return Pixels() if name == IDENTITY else load_vae(name)
+
+
+def load_vae(name: str) -> Autoencoder:
+    """Return an ``AutoencoderKL``, in float32 on the host; arguments and errors as :func:`load_encoder`."""
     try:
         from diffusers import AutoencoderKL
     except ImportError as error:
-        remedy = "pip install 'interpolants[imagenet,diffusers]', or pass --vae identity for pixels"
+        remedy = "pip install 'interpolants[imagenet,diffusers]'"
         raise ImportError(explain("diffusers, for a VAE", str(error), remedy)) from error
-    remedy = "pass a folder with config.json and diffusion_pytorch_model.safetensors, or an id of the hub; without a "
-    remedy += "network, copy the folder here or fill the cache of the hub (HF_HOME) first"
+    remedy = "pass a folder with config.json and diffusion_pytorch_model.safetensors, or an id of the hub such as "
+    remedy += "stabilityai/sd-vae-ft-ema; without a network, copy the folder here or fill the cache (HF_HOME) first"
     if not Path(name).is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise FileNotFoundError(explain("a VAE", f"{name}, which is no folder", remedy))
     try:
@@ -160,11 +176,11 @@ def load_encoder(name: str) -> Encoder:
     return Autoencoder(name, network)
 
 
-def _hash(network: Any) -> str:
-    """Return the SHA-256 of what a latent depends on: the encoder's weights, and the fields that no weight shows.
+def _hash(network: Any, parts: tuple[str, ...]) -> str:
+    """Return the SHA-256 of the weights of some parts, and of the fields that no weight shows.
 
-    It is the same for ``.bin`` and ``.safetensors``, and for decoders trained further on the same latents, which is how
-    sd-vae-ft-ema and sd-vae-ft-mse differ.
+    Of the encoder it is what a latent depends on: the same for ``.bin`` and ``.safetensors``, and for decoders trained
+    further on the same latents, which is how sd-vae-ft-ema and sd-vae-ft-mse differ.
     """
     config = network.config
     fields = {
@@ -172,7 +188,7 @@ def _hash(network: Any) -> str:
     }
     found = hashlib.sha256(repr(sorted(fields.items())).encode())
     for name, tensor in sorted(network.state_dict().items()):
-        if name.startswith(("encoder.", "quant_conv.")):
+        if name.startswith(parts):
             found.update(f"{name} {tuple(tensor.shape)} ".encode())
-            found.update(tensor.detach().float().contiguous().numpy().tobytes())
+            found.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()

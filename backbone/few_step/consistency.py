@@ -5,8 +5,8 @@ The consistency function is the data prediction that belongs to a velocity predi
 .. math:: f(x, t) = \frac{\dot\sigma x - \sigma F(x, t)}{W}, \qquad W = \alpha\dot\sigma - \dot\alpha\sigma,
 
 so f(x, 0) = x by construction under every schedule, and training makes :math:`(\partial_t + v\cdot\nabla)f` vanish.
-Under :class:`~interpolants.schedules.TrigFlow` this is :math:`f = \cos t\,x - \sin t\,F`, the published case. At 1 of
-``Linear`` it is the naive step :math:`x - F(x, 1)`, of which training makes the right one.
+Under :class:`~interpolants.schedules.TrigFlow` this is :math:`f = \cos t\,x - \sin t\,F`, the published case. At t = 1
+of ``Linear`` it is the naive step :math:`x - F(x, 1)`, of which training makes the right one.
 """
 
 from __future__ import annotations

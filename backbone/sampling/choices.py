@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import solvers
+from backbone.config import SiTConfig
+from backbone.sampling.chained import Chained
 from backbone.sampling.config import SampleConfig
 from backbone.sampling.spelling import folded, spelled
-from interpolants import cosine_optimal, noise_levels
+from interpolants import DiscreteDiffusion, cosine_optimal, noise_levels
 from interpolants.prediction import PREDICTIONS, Prediction
 from interpolants.schedule import Schedule
-from interpolants.schedules import by_name
+from interpolants.schedules import Discrete, by_name
 from solvers import Adaptive, EulerMaruyama, Heun, LastStep, Mean, Tweedie
 from solvers.errors import closest, explain
 from solvers.order import choices as samplers
@@ -31,51 +33,72 @@ MakeGrid: TypeAlias = Callable[[Schedule, int, float, float], Times]
 def methods() -> dict[str, Callable[..., Any]]:
     """Return the methods of ``solvers`` by their names."""
     names = samplers()["solvers"]
-    return {name: getattr(solvers, name) for name in names} | {"Adaptive": Adaptive}
+    return {name: getattr(solvers, name) for name in names} | {"Adaptive": Adaptive, "ReverseChain": Chained}
 
 
-def method_of(config: SampleConfig, w: DiffusionCoefficient | None) -> Any:
-    """Return the method with its last step.
+def method_of(config: SampleConfig, w: DiffusionCoefficient | None, network: SiTConfig | None = None) -> Any:
+    """Return the method with its last step; without a choice that of the network.
 
     Raises:
         TypeError, ValueError: an unknown name or option; a last step for a method without noise.
     """
-    if config.method is None:
-        method: Any = Heun() if w is None else EulerMaruyama()
+    own = network is not None and network.timesteps is not None
+    if config.method is None and own and w is None and config.transfer is None:
+        method: Any = Chained("learned" if network is not None and network.learn_sigma else "small")
+    elif config.method is None:
+        method = Heun() if w is None else EulerMaruyama()
     else:
         method = spelled(config.method, methods(), "a method")
+    if isinstance(method, Chained) and not own:
+        remedy = "take a method of solvers, or pass --timesteps 1000 for the network of a DiT"
+        raise ValueError(explain("a network of timesteps, for ReverseChain", "one of continuous time", remedy))
     if isinstance(method, Adaptive) and (method.per_sample or method.method.stochastic):
         wanted = "Adaptive with a deterministic method and steps of the whole batch"
         remedy = "leave per_sample out, and take Adaptive(Dopri5()), or fixed steps with w"
         raise ValueError(explain(wanted, repr(method), remedy))
-    if config.last_step is None:
+    if config.last_step is None or isinstance(method, Chained):
         return method
     return LastStep(method, spelled(config.last_step, {"Mean": Mean, "Tweedie": Tweedie, **methods()}, "a last step"))
 
 
-def steps_of(config: SampleConfig, w: DiffusionCoefficient | None) -> int:
-    """Return the number of steps, of which stochastic methods need more."""
+def steps_of(config: SampleConfig, w: DiffusionCoefficient | None, method: Any) -> int:
+    """Return the number of steps, of which methods with noise need more."""
     if config.steps is not None:
         return config.steps
-    return 50 if w is None else 250
+    return 50 if w is None and not isinstance(method, Chained) else 250
 
 
-def grid_of(config: SampleConfig, schedule: Schedule, method: Any, steps: int) -> Times:
+def grid_of(
+    config: SampleConfig,
+    schedule: Schedule,
+    method: Any,
+    steps: int,
+    *,
+    ends: tuple[float, float] | None = None,
+) -> Times:
     """Return the times of the solve, from noise to data.
+
+    Args:
+        config: what is asked for.
+        schedule: of the solve.
+        method: of the solve.
+        steps: how many.
+        ends: of data and of noise; None are those of the schedule.
 
     Raises:
         ValueError: an unknown grid or option; ends or a last step that the grid has of its own; what the grid refuses.
     """
-    data, noise = schedule.domain
+    data, noise = schedule.domain if ends is None else ends
     start = noise if config.start is None else float(config.start)
     stop = data if config.stop is None else float(config.stop)
     if isinstance(method, Adaptive):
         return _ends(config, start, stop)
-    make, free = spelled(config.grid, _GRIDS, "a grid")
+    grid = config.grid or "uniform"
+    make, free = spelled(grid, _GRIDS, "a grid")
     given = [name for name in ("start", "stop", "last_step_size") if getattr(config, name) is not None]
     if given and not free:
         remedy = f"leave out {' and '.join(given)}, or set the noise levels of the grid by its options"
-        raise ValueError(explain(f"no {given[0]}: the grid {config.grid} has its own times", "one", remedy))
+        raise ValueError(explain(f"no {given[0]}: the grid {grid} has its own times", "one", remedy))
     if config.last_step_size is None:
         found: Times = make(schedule, steps, start, stop)
         return found
@@ -89,7 +112,7 @@ def grid_of(config: SampleConfig, schedule: Schedule, method: Any, steps: int) -
 def _ends(config: SampleConfig, start: float, stop: float) -> Times:
     """Return the ends alone, between which a method chooses its steps; refuse a choice of steps beside it."""
     given = [name for name in ("steps", "last_step_size") if getattr(config, name) is not None]
-    given += ["grid"] if config.grid != "uniform" else []
+    given += ["grid"] if config.grid not in (None, "uniform") else []
     if given:
         remedy = "leave it out: the tolerances rtol and atol decide"
         raise ValueError(explain("no choice of steps beside Adaptive", ", ".join(given), remedy))
@@ -124,6 +147,16 @@ def _strides(spacing: Any = "trailing") -> tuple[MakeGrid, bool]:
     return lambda schedule, n, start, stop: noise_levels.timestep_strides(schedule, n, spacing), False
 
 
+def _respaced(sections: Any = None) -> tuple[MakeGrid, bool]:
+    def make(schedule: Schedule, n: int, start: float, stop: float) -> Times:
+        if not isinstance(schedule, Discrete):
+            remedy = "take uniform or another grid"
+            raise ValueError(explain("a schedule of timesteps, for the grid respaced", schedule.name, remedy))
+        return DiscreteDiffusion(schedule).respaced(n if sections is None else sections).times
+
+    return make, False
+
+
 # Whether the ends of a grid are the caller's is the second of each pair.
 _GRIDS: Mapping[str, Callable[..., tuple[MakeGrid, bool]]] = {
     "uniform": _uniform,
@@ -133,16 +166,18 @@ _GRIDS: Mapping[str, Callable[..., tuple[MakeGrid, bool]]] = {
     "karras": _karras,
     "align-your-steps": _align,
     "timestep-strides": _strides,
+    "respaced": _respaced,
 }
 
 
-def schedule_of(name: str | None, kept: Any, file: object) -> Schedule:
+def schedule_of(name: str | None, kept: Any, file: object, example: str = "linear") -> Schedule:
     """Return the schedule of a checkpoint.
 
     Args:
         name: what the caller says it is, or None.
         kept: ``schedule.to_dict()`` as the checkpoint has it, or None.
         file: the checkpoint, for messages.
+        example: of a name, likewise.
 
     Raises:
         ValueError: neither says, or they contradict each other.
@@ -150,13 +185,13 @@ def schedule_of(name: str | None, kept: Any, file: object) -> Schedule:
     named = None if name is None else by_name(name)
     if kept is None:
         if named is None:
-            raise _unsaid("schedule", "linear", file)
+            raise _unsaid("schedule", example, file)
         return named
     own = Schedule.from_dict(dict(kept))
     if named is None:
         return own
     if named != own:
-        remedy = "leave out --schedule; interpolants.transfer moves a network to another schedule"
+        remedy = f"leave out --schedule; --transfer {name} moves the network there"
         raise ValueError(explain(f"the schedule of {file}, {own!r}", f"{named!r}", remedy))
     # Equal, and a discrete one knows its timesteps.
     return named

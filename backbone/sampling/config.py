@@ -29,9 +29,13 @@ class SampleConfig:
         num: number of samples, numbered from 0.
         seed: sample n is a function of the seed and n.
         labels: balanced (n mod classes), random, null, or classes such as 207,360, over and over.
-        method: a method of solvers; heun without w and EulerMaruyama with it when absent.
-        steps: intervals of the grid; 50 without w and 250 with it when absent.
-        grid: uniform, power, log-snr, cosine-optimal, karras, align-your-steps or timestep-strides, with options.
+        method: a method of solvers; or, of a network of timesteps, ReverseChain, its own chain of DDPM, with options
+            variance, eta and clip. When absent, heun without w and EulerMaruyama with it; of a network of timesteps
+            ReverseChain, with the variances that it learned.
+        steps: intervals of the grid; when absent, 250 for noise, with w or ReverseChain, and 50 without.
+        grid: uniform, power, log-snr, cosine-optimal, karras, align-your-steps or timestep-strides, with options; or,
+            of a network of timesteps, respaced, or "respaced('ddim50')". When absent, uniform or, of timesteps,
+            respaced.
         start: the first time, below 1 where the sampler is infinite there; the noise end when absent.
         stop: the last time; the data end when absent.
         last_step: how a stochastic method takes its last step: mean, tweedie, or a deterministic method such as euler.
@@ -46,11 +50,14 @@ class SampleConfig:
         guidance_rescale: how much of the standard deviation of the conditional prediction to restore, in [0, 1].
         schedule: name of the schedule, for a checkpoint that does not say; linear, gvp, vp, ….
         prediction: what the network predicts, for a checkpoint that does not say: velocity, noise, data, ….
+        timesteps: of a network whose time is the index of a timestep, for a checkpoint that does not say: 1000 for
+            DiT's.
+        transfer: name of a schedule to sample under in the place of that of the training, such as linear.
         weights: which weights of a training checkpoint; ema where there are any.
         num_heads: attention heads of a network whose file does not show them.
         format: png (a folder of images), npz (ADM's layout: arr_0 of bytes (N, H, W, C), arr_1 the labels) or latents
             (npz, float32, (N, C, H, W), what the network makes).
-        vae: folder of an AutoencoderKL of diffusers that turns latents into pixels.
+        vae: an AutoencoderKL of diffusers that turns latents into pixels: its folder, or an id of the hub.
         vae_scale: latents are divided by it before decoding; what the checkpoint says, or the VAE, when absent.
         vae_shift: added after that; likewise.
         vae_batch: images decoded at a time.
@@ -68,7 +75,7 @@ class SampleConfig:
     labels: str = "balanced"
     method: str | None = None
     steps: int | None = None
-    grid: str = "uniform"
+    grid: str | None = None
     start: float | None = None
     stop: float | None = None
     last_step: str | None = None
@@ -82,6 +89,8 @@ class SampleConfig:
     guidance_rescale: float | None = None
     schedule: str | None = None
     prediction: str | None = None
+    timesteps: int | None = None
+    transfer: str | None = None
     weights: Literal["ema", "model"] | None = None
     num_heads: int | None = None
     format: Format = "png"
@@ -97,7 +106,7 @@ class SampleConfig:
     def __post_init__(self) -> None:
         for name in ("num", "vae_batch", "batch_size"):
             check_count(name, getattr(self, name))
-        for name in ("steps", "guidance_channels", "num_heads", "threads"):
+        for name in ("steps", "guidance_channels", "num_heads", "threads", "timesteps"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
         check_count("seed", self.seed, 0)

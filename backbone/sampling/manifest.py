@@ -71,7 +71,7 @@ def table(manifest: Mapping[str, Any], out: Path) -> str:
     """Return what was run, a line for each thing, to print."""
     config, sampler, content = manifest["config"], manifest["sampler"], manifest["content"]
     times, nfe = sampler["times"], manifest["nfe"]
-    steps = f"{len(times) - 1} ({config['grid']}, {times[0]:g} to {times[-1]:g})"
+    steps = f"{len(times) - 1} ({config['grid'] or 'the usual grid'}, {times[0]:g} to {times[-1]:g})"
     if sampler["method"].startswith("Adaptive"):
         steps = f"its own choice, {times[0]:g} to {times[-1]:g}"
     per_sample = manifest["network_evaluations_per_sample"]
@@ -81,6 +81,7 @@ def table(manifest: Mapping[str, Any], out: Path) -> str:
         "checkpoint": f"{manifest['checkpoint']['path']} (sha256 {manifest['checkpoint']['sha256'][:12]}…)",
         "parameters": f"{manifest['parameters']:,}",
         "schedule": f"{manifest['schedule']['name']}, prediction {manifest['prediction']}",
+        "under": sampler.get("schedule") and sampler["schedule"]["name"],
         "method": sampler["method"],
         "steps": steps,
         "w": sampler["w"] or "none, the ODE",

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from backbone.checkpoints import load_checkpoint
+from backbone.field import bind
 from backbone.files import sha256
-from backbone.model import SiT
-from backbone.sample import check_noise, sample
+from backbone.sample import check_noise, solve_model
+from backbone.sampling.chained import Chained, chain_of
 from backbone.sampling.choices import grid_of, method_of, prediction_of, schedule_of, steps_of
 from backbone.sampling.coefficients import guidance_of, w_of
 from backbone.sampling.config import SampleConfig
@@ -22,10 +23,13 @@ from backbone.sampling.decoder import Decoder
 from backbone.sampling.environment import device_of, settings
 from backbone.sampling.labels import Labels
 from backbone.sampling.pixels import RULE, to_bytes
-from interpolants import suggest
+from backbone.sampling.route import discrete, route_of
+from interpolants import DiscreteDiffusion, suggest
 from interpolants.diffusion import Zero
 from interpolants.dynamics import pose
-from solvers import Adaptive, PoleError
+from interpolants.guidance import guided
+from interpolants.schedules import by_name
+from solvers import Adaptive, PoleError, Solution
 from solvers.check import check_adaptive, check_solve
 from solvers.errors import explain
 from solvers.noise import PerSample
@@ -78,25 +82,55 @@ class Sampler:
         self.device = device_of(config.device)
         threads = torch.get_num_threads() if config.threads is None else config.threads
         self.config = config = dataclasses.replace(config, device=self.device.type, threads=threads)
-        loaded = load_checkpoint(checkpoint, weights=config.weights, num_heads=config.num_heads, device=self.device)
+        loaded = load_checkpoint(
+            checkpoint,
+            weights=config.weights,
+            num_heads=config.num_heads,
+            timesteps=config.timesteps,
+            device=self.device,
+        )
         self.model, extra = loaded.model, loaded.extra
-        _check_network(self.model, checkpoint)
+        timesteps = self.model.config.timesteps
         self.parameters = sum(part.numel() for part in self.model.parameters())
-        self.schedule = schedule_of(config.schedule, extra.get("schedule"), checkpoint)
+        example = "linear" if timesteps is None else "ddpm-linear"
+        self.schedule = schedule_of(config.schedule, extra.get("schedule"), checkpoint, example)
         self.prediction = prediction_of(config.prediction, extra.get("prediction"), checkpoint)
+        if timesteps is not None:
+            self.schedule = discrete(self.schedule, timesteps, named=config.schedule is not None)
+        onto = None if config.transfer is None else by_name(config.transfer)
+        self.route = route_of(self.schedule, timesteps, onto, self.prediction)
         self.w = w_of(config.w)
-        self.method = method_of(config, self.w)
+        self.method = method_of(config, self.w, self.model.config)
         check_noise(self.method, self.w)
-        self.times = grid_of(config, self.schedule, self.method, steps_of(config, self.w))
-        self.guidance = guidance_of(config, self.schedule, self.prediction)
+        self.config = config = dataclasses.replace(config, grid=config.grid or self._usual_grid())
+        steps = steps_of(config, self.w, self.method)
+        self.times = grid_of(config, self.route.schedule, self.method, steps, ends=self.route.ends)
+        self.guidance = guidance_of(config, self.route.schedule, self.prediction)
         self.labels = Labels(config.labels, self.model.config.num_classes, config.seed)
         if self.guidance is not None and self.labels.unconditional:
             remedy = "leave out --guidance, or pass labels of classes to a network that has some"
             raise ValueError(explain("labels other than the null class, for guidance", str(self.labels), remedy))
-        self._check_solve()
+        self.chain = self._checked_chain() if isinstance(self.method, Chained) else None
+        if self.chain is None:
+            self._check_solve()
         self.decoder = self._decoder(extra)
         self._check_output()
         self.plan = self._plan(checkpoint, loaded.layout)
+
+    def _usual_grid(self) -> str:
+        """Return the grid where none is asked for: of a network of timesteps those that it knows."""
+        config = self.config
+        free = isinstance(self.method, Adaptive) or any(
+            each is not None for each in (config.transfer, config.start, config.stop, config.last_step_size)
+        )
+        return "uniform" if free or self.model.config.timesteps is None else "respaced"
+
+    def _checked_chain(self) -> DiscreteDiffusion:
+        """Return the chain that the method goes through, or refuse it."""
+        self.method.check_options(self.config, self.model)
+        chain = chain_of(self.schedule, self.times)
+        self.method.check(chain, self.prediction)
+        return chain
 
     def _check_solve(self) -> None:
         """Refuse what a solve would refuse, and say how to write what it proposes."""
@@ -104,11 +138,11 @@ class Sampler:
         if isinstance(method, Adaptive):
             check, method = check_adaptive, method.method
         w = self.w or Zero()
-        problem = pose(method.solves, self.schedule, lambda time, x: x, self.prediction, w)
+        problem = pose(method.solves, self.route.schedule, self.route.carry(_unasked), self.prediction, w)
         try:
             check(problem, self.times, method)
         except PoleError as error:
-            choice = suggest(self.schedule, self.prediction, w, nfe=2 * len(self.times))
+            choice = suggest(self.route.schedule, self.prediction, w, nfe=2 * len(self.times))
             first, last = float(choice.ts[0]), float(choice.ts[-1])
             options = f"--method {type(choice.method).__name__} --start {first:g} --stop {last:g}"
             instead = " or --method ExponentialEulerMaruyama" if self.w is not None else ""
@@ -118,14 +152,21 @@ class Sampler:
         config = self.config
         if config.vae is None:
             return None
-        # What a checkpoint may say of the latents it was trained on: {"scale": …, "shift": …}.
+        # What a checkpoint may say of the latents it was trained on: {"scale": …, "shift": …, "vae_sha256": …}.
         known = extra.get("latents") or {}
         scale, shift = (
             known.get(name) if own is None else own
             for name, own in (("scale", config.vae_scale), ("shift", config.vae_shift))
         )
-        channels = self.model.config.in_channels
-        return Decoder(config.vae, channels, self.device, scale=scale, shift=shift, batch=config.vae_batch)
+        return Decoder(
+            str(config.vae),
+            self.model.config.in_channels,
+            self.device,
+            scale=scale,
+            shift=shift,
+            batch=config.vae_batch,
+            sha256=known.get("vae_sha256"),
+        )
 
     def _check_output(self) -> None:
         """Refuse to make pixels of what has none."""
@@ -150,12 +191,13 @@ class Sampler:
             "prediction": self.prediction.name,
             "sampler": {
                 "method": repr(self.method),
+                "schedule": self.route.schedule.to_dict() if self.config.transfer else None,
                 "w": None if self.w is None else repr(self.w),
                 "guidance": None if self.guidance is None else repr(self.guidance),
                 "times": [float(time) for time in self.times],
             },
             "labels": str(self.labels),
-            "noise": NOISE,
+            "noise": NOISE if self.chain is None else NOISE.replace("x = sigma(start) z", "x = z"),
             "pixels": pixels,
             "vae": None if self.decoder is None else self.decoder.to_dict(),
         }
@@ -175,20 +217,11 @@ class Sampler:
             nonlocal rows
             rows += len(arguments[0])
 
-        hook = self.model.register_forward_pre_hook(count)
+        # The last layer: of networks of timesteps not the forward pass is called, but that of both halves.
+        hook = self.model.final_layer.register_forward_pre_hook(count)
         try:
             with settings(self.config.precision, self.device, self.config.threads):
-                solution = sample(
-                    self.model,
-                    labels.to(self.device),
-                    schedule=self.schedule,
-                    rng=PerSample(self.config.seed, first=first),
-                    ts=self.times,
-                    method=self.method,
-                    w=self.w,
-                    guidance=self.guidance,
-                    prediction=self.prediction,
-                )
+                solution = self._solved(labels.to(self.device), PerSample(self.config.seed, first=first))
         finally:
             hook.remove()
         if solution.status != "success":
@@ -197,6 +230,33 @@ class Sampler:
         with settings("float32", self.device, self.config.threads):
             samples = self._output(solution.x)
         return Drawn(samples, labels.numpy(), solution.nfe, rows, time.perf_counter() - began)
+
+    def _solved(self, labels: torch.Tensor, rng: PerSample) -> Solution:
+        if self.chain is not None:
+            found: Solution = self.method.sample(self.model, labels, self.chain, rng, self.prediction, self.guidance)
+            return found
+        config = self.model.config
+        if self.route.schedule is self.schedule and config.timesteps is None:
+            # One evaluation of a doubled batch is faster than two.
+            model = bind(self.model, labels, self.guidance)
+        elif self.guidance is None:
+            model = self.route.carry(bind(self.model, labels))
+        else:
+            # Guidance knows the times of the solve, which are not those of the network.
+            model = guided(
+                self.route.carry(bind(self.model, labels)), self.route.carry(bind(self.model)), self.guidance
+            )
+        return solve_model(
+            model,
+            (len(labels), config.in_channels, *config.size),
+            self.device,
+            schedule=self.route.schedule,
+            rng=rng,
+            times=self.times,
+            method=self.method,
+            w=self.w,
+            prediction=self.prediction,
+        )
 
     def _output(self, x: torch.Tensor) -> NDArray[Any]:
         if self.config.format == "latents":
@@ -208,9 +268,6 @@ class Sampler:
         return to_bytes(images)
 
 
-def _check_network(model: SiT, checkpoint: Path) -> None:
-    """Refuse a network whose time is the index of a timestep."""
-    if model.config.timesteps is not None:
-        remedy = "move it with DiscreteDiffusion.model_of_time and transfer, as the reference of backbone shows"
-        received = f"{checkpoint}, whose time is one of {model.config.timesteps} timesteps"
-        raise ValueError(explain("a network of continuous time", received, remedy))
+def _unasked(time: Any, x: torch.Tensor) -> torch.Tensor:
+    """Stand in for a network where nothing is evaluated."""
+    return x

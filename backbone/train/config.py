@@ -39,6 +39,7 @@ class TrainConfig:
         precision: ``"float32"``; ``"tf32"``, the published one, in which a CUDA device rounds what it multiplies to 10
             bits; ``"bfloat16"``; or ``"float16"`` with a scaled loss. In the last two the network runs under autocast.
         compile: compile the network with ``torch.compile``.
+        prefetch: read and draw the next batch in a thread while the network is busy with one; it changes no bit.
         parallel: ``"ddp"``, or ``"fsdp"`` to keep a part of the weights, gradients and optimiser in each process.
         on_non_finite: what to do where the loss or the gradient is NaN or infinite: ``"stop"`` with an error that names
             the step; ``"skip"`` the step; ``"rollback"`` to the last checkpoint and go round the step. ``"skip"`` waits
@@ -67,6 +68,7 @@ class TrainConfig:
     ema_widths: tuple[float, ...] = ()
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     compile: bool = False
+    prefetch: bool = True
     parallel: Literal["ddp", "fsdp"] = "ddp"
     on_non_finite: Literal["stop", "skip", "rollback"] = "stop"
     seed: int = 0
@@ -79,7 +81,7 @@ class TrainConfig:
             check_count(name, getattr(self, name), 0)
         if self.micro_batch is not None:
             check_count("micro_batch", self.micro_batch)
-        for name in ("ema_warmup", "compile"):
+        for name in ("ema_warmup", "compile", "prefetch"):
             check_flag(name, getattr(self, name))
         self._check_samples()
         self._check_numbers()
@@ -122,7 +124,7 @@ class TrainConfig:
 
     def mathematics(self) -> dict[str, Any]:
         """Return the fields that a run cannot change half-way and still be the same run."""
-        free = {"micro_batch", "compile", "parallel", "on_non_finite", "log_every"}
+        free = {"micro_batch", "compile", "prefetch", "parallel", "on_non_finite", "log_every"}
         # The length of a run may grow, unless the learning rate depends on it.
         free |= {"steps"} if self.decay == "constant" else set()
         return {name: value for name, value in self.to_dict().items() if name not in free}

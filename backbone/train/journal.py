@@ -28,7 +28,7 @@ from solvers.errors import explain
 
 __all__ = ["Journal", "Probe"]
 
-Probe = Callable[[State, World], dict[str, float]]
+Probe = Callable[[State, World], dict[str, Any]]
 
 
 class Journal:

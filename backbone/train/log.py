@@ -10,6 +10,8 @@ import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from backbone.files import write_text
 from solvers.errors import explain
 
@@ -72,7 +74,12 @@ class Log:
         self._file = file.open("ab", buffering=0)
 
     def write(self, step: int, row: Row) -> None:
-        """Add a row; ``step`` is the number of steps that were made."""
+        """Add a row; ``step`` is the number of steps that were made.
+
+        Pictures, arrays of bytes (H, W) or (H, W, 3), go where they can be shown.
+        """
+        pictures = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
+        row = {name: value for name, value in row.items() if name not in pictures}
         # JSON has no NaN.
         row = {name: None if _odd(value) else value for name, value in row.items()}
         if self._file is not None:
@@ -81,8 +88,10 @@ class Log:
         if self._board is not None:
             for name, value in numbers.items():
                 self._board.add_scalar(name, value, step)
+            for name, picture in pictures.items():
+                self._board.add_image(name, picture, step, dataformats="HWC" if picture.ndim == 3 else "HW")
         if self._wandb is not None:
-            self._wandb.log(numbers, step=step)
+            self._wandb.log(numbers | _images(pictures), step=step)
 
     def _append(self, file: BinaryIO, line: str) -> None:
         """Write a line; a full disk costs the line and not the run."""
@@ -98,6 +107,14 @@ class Log:
         for sink, end in ((self._file, "close"), (self._board, "close"), (self._wandb, "finish")):
             if sink is not None:
                 getattr(sink, end)()
+
+
+def _images(pictures: Row) -> Row:
+    if not pictures:
+        return {}
+    import wandb
+
+    return {name: wandb.Image(picture) for name, picture in pictures.items()}
 
 
 def _odd(value: object) -> bool:

@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from backbone.data.arrays import Data
-from backbone.data.order import Order
-from backbone.draws import Draws
 from backbone.ema import EMA
 from backbone.losses import Loss, as_loss
 from backbone.model import SiT
+from backbone.train.batches import Batches
 from backbone.train.config import TrainConfig
 from backbone.train.journal import Journal, Probe
 from backbone.train.parallel import Spread, arithmetic
@@ -96,8 +95,8 @@ def train(
         record: what is kept, and how often.
         extra: JSON to keep beside the averaged network, such as the schedule and the prediction.
         described: JSON for ``config.json`` in the folder; None is the recipe and the record.
-        probe: called as ``probe(state, here)`` in every process, as often as the record asks; the numbers it returns
-            are logged.
+        probe: called as ``probe(state, here)`` in every process, as often as the record asks; the numbers and
+            pictures, arrays of bytes (H, W) or (H, W, 3), that it returns by name are logged.
         on_step: called as ``on_step(step, loss)`` once for every step, in order, when the loss has been read; after a
             rollback again for the steps that are made again.
         progress: show a progress bar on stderr.
@@ -118,17 +117,17 @@ def train(
     ):
         here.share(config.batch_size)
         state = State(model.train(), loss, config, here)
-        net, order, readings = Spread(model, loss, config, here), Order(data.count, config.seed), Readings(here)
+        net, batches, readings = Spread(model, loss, config, here), Batches(data, config, here), Readings(here)
         recipe = _recipe(model, data, config, loss)
         journal = Journal(folder, record, config, recipe, here, extra, described, probe, on_step, progress=progress)
-        with closing(journal):
+        with closing(journal), closing(batches):
             journal.open(state)
             stopped = False
             while state.step < config.steps and not stopped:
                 if state.step in state.skipped:
                     state.step += 1
                     continue
-                mean = _gradients(net, data, order, state)
+                mean = _gradients(net, batches, state)
                 norm = state.gradient_norm()
                 readings.add(state.step, mean, norm, config.learning_rate_at(state.step))
                 due = journal.due(state)
@@ -146,19 +145,14 @@ def train(
     return TrainResult(model, state.ema, losses, seconds, state.step, stopped)
 
 
-def _gradients(net: Spread, data: Data, order: Order, state: State) -> Tensor:
+def _gradients(net: Spread, batches: Batches, state: State) -> Tensor:
     """Add up the gradients of this process's share of a batch; return its part of the mean loss, on the device."""
-    config, here = state.config, net.here
-    share = here.share(config.batch_size)
-    ids = torch.arange(state.step * config.batch_size, (state.step + 1) * config.batch_size)[share]
-    parts = torch.split(ids, config.micro_batch or len(ids))
+    here = net.here
     mean = torch.zeros((), device=here.device)
-    for part in parts:
-        draws = Draws(config.seed, part, here.device, batch=config.batch_size)
-        x_data, y = data.batch(order(part), draws)
-        with net.backward(last=part is parts[-1]):
+    for x_data, y, draws, last in batches.of(state.step):
+        with net.backward(last=last):
             # The gradients of the processes are averaged, so that each sample counts 1/batch_size in the end.
-            loss = net.losses(x_data, y, draws).sum() * (here.size / config.batch_size)
+            loss = net.losses(x_data, y, draws).sum() * (here.size / state.config.batch_size)
             torch.autograd.backward(state.scaler.scale(loss))
         mean += loss.detach()
     return mean
@@ -183,4 +177,6 @@ def _recipe(model: SiT, data: Data, config: TrainConfig, loss: Loss) -> dict[str
     # A function shows where it is in memory, which another process cannot agree with.
     learned = re.sub(r" at 0x[0-9a-f]+", "", repr(loss))
     known = {"network": network, "training": config.mathematics(), "loss": learned}
-    return known | {"data": {"count": data.count, "shape": list(data.shape), "num_classes": data.num_classes}}
+    records = {"count": data.count, "shape": list(data.shape), "num_classes": data.num_classes}
+    # Of a store the hash of its manifest, which has those of all its files; arrays in memory have none.
+    return known | {"data": records | {"sha256": getattr(data, "sha256", None)}}

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from backbone.draws import Draws
 from backbone.evaluate import frechet_distance
 from backbone.field import bind
 from backbone.files import replaced
+from backbone.train.pictures import View, page
 from backbone.train.run_config import ProbeConfig
 from backbone.train.state import State
 from backbone.train.world import World
@@ -35,7 +37,9 @@ class SampleProbe:
         seed: of the noise.
         held_out: images (M, C, …) that the network is not trained on; None for no distance.
         features: images (N, C, …) → features (N, d), whose Fréchet distance is taken; None takes the images themselves.
-        folder: where ``step-00001000.npz`` with ``x`` and ``y`` are written; None for nowhere.
+        view: how samples are looked at; None shows none.
+        folder: where ``step-00001000.npz`` with ``x`` and ``y``, and ``step-00001000.png``, are written; None for
+            nowhere.
     """
 
     schedule: Any
@@ -44,10 +48,14 @@ class SampleProbe:
     seed: int
     held_out: Tensor | None = None
     features: Callable[[Tensor], Any] | None = None
+    view: View | None = None
     folder: Path | None = None
 
-    def __call__(self, state: State, here: World) -> dict[str, float]:
-        """Return ``{"frechet": …}``, NaN where a sample is not finite; every process draws its share."""
+    def __call__(self, state: State, here: World) -> dict[str, Any]:
+        """Return ``{"frechet": …}``, NaN where a sample is not finite, and ``"samples"``, a page of them as bytes.
+
+        Every process draws its share; what is returned is the first one's to tell.
+        """
         model, count = state.averaged, self.config.samples
         share = here.share(count, "probe.samples")
         classes = max(1, model.config.num_classes)
@@ -55,23 +63,42 @@ class SampleProbe:
         images = here.gather(self._draw(state, labels[share].to(here.device), torch.arange(count)[share])).cpu()
         if not here.first:
             return {}
-        if self.folder is not None:
-            self._keep(self.folder, state.step, images, labels)
+        shown = self._keep(state.step, images, labels)
         if self.held_out is None:
-            return {}
+            return shown
         if not bool(torch.isfinite(images).all()):
-            return {"frechet": math.nan}
-        look = (lambda x: x.flatten(1)) if self.features is None else self.features
-        return {"frechet": frechet_distance(look(images), look(self.held_out))}
+            return {"frechet": math.nan} | shown
+        return {"frechet": frechet_distance(self._look(images), self._known)} | shown
 
-    def _keep(self, folder: Path, step: int, images: Tensor, labels: Tensor) -> None:
+    def _look(self, x: Tensor) -> Any:
+        return x.flatten(1) if self.features is None else self.features(x)
+
+    @cached_property
+    def _known(self) -> Any:
+        """The features of the images that are held out, which are looked at once."""
+        return self._look(self.held_out) if self.held_out is not None else None
+
+    def _keep(self, step: int, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """Write the samples and a page of them, and return the page."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with replaced(folder / f"step-{step:08d}.npz") as draft, draft.open("wb") as file:
-                np.savez(file, x=images.numpy(), y=labels.numpy())
-        except OSError as error:
+            shown = {} if self.view is None else {"samples": page(self.view, images, labels)}
+            if self.folder is not None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with replaced(self.folder / f"step-{step:08d}.npz") as draft, draft.open("wb") as file:
+                    np.savez(file, x=images.numpy(), y=labels.numpy())
+                for picture in shown.values():
+                    self._save(picture, self.folder / f"step-{step:08d}.png")
+        except (ImportError, OSError) as error:
             # The training is worth more than a picture of it.
-            warnings.warn(f"the samples of step {step} could not be written: {error}", stacklevel=2)
+            warnings.warn(f"the samples of step {step} could not be written: {error}", stacklevel=3)
+            return {}
+        return shown
+
+    def _save(self, picture: Any, file: Path) -> None:
+        from PIL.Image import fromarray
+
+        with replaced(file) as draft:
+            fromarray(picture).save(draft, format="PNG")
 
     def _draw(self, state: State, labels: Tensor, ids: Tensor) -> Tensor:
         from interpolants import DiscreteDiffusion, denoising, probability_flow, suggest

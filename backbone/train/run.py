@@ -18,9 +18,10 @@ from backbone.few_step import Consistency, ImprovedMeanFlow, MeanFlow, Shortcut
 from backbone.losses import Loss, as_loss
 from backbone.model import SiT
 from backbone.train.loop import TrainResult, train
+from backbone.train.pictures import described_latents, features_of, view_of
 from backbone.train.probe import SampleProbe
 from backbone.train.run_config import ObjectiveConfig, RunConfig
-from backbone.train.world import world
+from backbone.train.world import World, world
 from solvers.errors import explain
 
 __all__ = ["run"]
@@ -44,15 +45,17 @@ def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
     objective = loss_of(spelt, schedule, prediction)
     data, held_out = open_data(config)
     extra = {"schedule": schedule.to_dict(), "prediction": str(prediction), "training": config.training.to_dict()}
+    latents = described_latents(data)
+    if latents is not None:
+        extra["latents"] = latents
     with world(config.device) as here:
+        probe = None
         if config.record.probe_every:
-            # Refused now, and not when the first samples are due.
+            # What it needs is refused now, and not when the first samples are due.
             here.share(config.probe.samples, "probe.samples")
+            probe = _probe(config, schedule, prediction, data, held_out, here)
         torch.manual_seed(config.seed)
         model = SiT(config.model).to(here.device)
-        probe = SampleProbe(
-            schedule, prediction, config.probe, config.training.seed, held_out, folder=config.out / "samples"
-        )
         return train(
             model,
             data,
@@ -65,6 +68,25 @@ def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
             probe=probe,
             progress=progress,
         )
+
+
+def _probe(
+    config: RunConfig, schedule: Any, prediction: Any, data: Data, held_out: torch.Tensor | None, here: World
+) -> SampleProbe:
+    """Return what samples and measures; the first process alone has the networks that look at the samples."""
+    spelt = config.probe
+    if spelt.features is not None and held_out is None:
+        remedy = "pass probe.held_out, a store of images that are not trained on, or leave out probe.features"
+        raise ValueError(explain("images to measure features of", "none", remedy))
+    looks: dict[str, Any] = {}
+
+    def load() -> None:
+        looks["view"] = view_of(data, spelt, here.device)
+        looks["features"] = spelt.features and features_of(spelt.features, looks["view"], here.device)
+
+    here.first_does(load)
+    folder = config.out / "samples"
+    return SampleProbe(schedule, prediction, spelt, config.training.seed, held_out, folder=folder, **looks)
 
 
 def loss_of(spelt: ObjectiveConfig, schedule: Any, prediction: Any) -> Loss:
@@ -94,6 +116,9 @@ def open_data(config: RunConfig) -> tuple[Data, torch.Tensor | None]:
     data = Store(config.data, num_classes=config.model.num_classes)
     if config.probe.held_out is None:
         return data, None
-    other = Store(config.probe.held_out)
+    other = Store(config.probe.held_out, vae_sha256=data.manifest.vae_sha256)
+    if other.shape != data.shape:
+        remedy = "encode the images that are held out with the same --size and --vae"
+        raise ValueError(explain(f"{other.folder} with records of shape {data.shape}", str(other.shape), remedy))
     ids = torch.arange(other.count)
     return data, other.batch(ids, Draws(0, ids))[0]

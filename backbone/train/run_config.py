@@ -58,6 +58,9 @@ class ProbeConfig:
             end; for a network of timesteps twice as many of DDIM.
         guidance: scale of classifier-free guidance; None is none.
         held_out: a store of images that are not trained on, for the Fréchet distance; for digits it is built in.
+        features: of what the distance is, as sit evaluate spells it: pixels, the file of an Inception network, or
+            module:attribute, of the samples as bytes; the data of the network as they are, when absent.
+        vae: what decodes samples of latents, to show them and for features: the VAE of the store.
 
     Raises:
         ValueError: a field is out of range.
@@ -67,6 +70,8 @@ class ProbeConfig:
     steps: int = 25
     guidance: float | None = None
     held_out: str | None = None
+    features: str | None = None
+    vae: str | None = None
 
     def __post_init__(self) -> None:
         # A covariance needs two.
@@ -74,8 +79,9 @@ class ProbeConfig:
         check_count("probe.steps", self.steps)
         if self.guidance is not None and not is_number(self.guidance):
             raise ValueError(explain("a finite probe.guidance", repr(self.guidance), "1 is no guidance, 1.5 is usual"))
-        if self.held_out is not None:
-            check_text("probe.held_out", self.held_out)
+        for name in ("held_out", "features", "vae"):
+            if getattr(self, name) is not None:
+                check_text(f"probe.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)

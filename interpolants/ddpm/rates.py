@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ import mpmath
 import numpy as np
 from mpmath import mpf
 from numpy.typing import NDArray
-from sympy import lambdify
+from sympy import Expr, lambdify
 
 from interpolants.coefficient import pad
 from interpolants.schedules.betas import DIGITS, read
@@ -32,11 +33,16 @@ def rates(betas: Any) -> Floats:
 
 def rates_of(schedule: Discrete) -> Floats:
     """Return the rates of a schedule, each to the last digit: from the expression of α, not from its values."""
-    count = schedule.num_train_timesteps
-    alpha = lambdify(t, schedule.expressions["alpha"], "mpmath")
+    return np.array(_exact(schedule.expressions["alpha"], schedule.num_train_timesteps))
+
+
+@lru_cache(maxsize=16)
+def _exact(alpha: Expr, count: int) -> tuple[float, ...]:
+    """Return the rates of an expression; a fifth of a second for 1000, so they are kept."""
+    function = lambdify(t, alpha, "mpmath")
     with mpmath.workdps(DIGITS):
-        signal = [mpf(alpha(mpf(n) / count)) ** 2 for n in range(count + 1)]
-        return np.array([float(1 - after / before) for before, after in pairwise(signal)])
+        signal = [mpf(function(mpf(n) / count)) ** 2 for n in range(count + 1)]
+        return tuple(float(1 - after / before) for before, after in pairwise(signal))
 
 
 def merged(logarithms: Floats, kept: NDArray[np.int64]) -> Floats:

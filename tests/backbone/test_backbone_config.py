@@ -103,6 +103,7 @@ def test_the_training_recipe_of_the_paper_is_the_default():
         "micro_batch": None,
         "precision": "float32",
         "compile": False,
+        "prefetch": True,
         "parallel": "ddp",
         "on_non_finite": "stop",
         "seed": 0,

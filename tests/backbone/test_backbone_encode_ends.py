@@ -99,6 +99,41 @@ def test_a_killed_process(tree, tmp_path, sent):
     assert bytes_of(out) == bytes_of(tmp_path / "whole")
 
 
+def test_a_second_call_at_the_same_time(tree, tmp_path, whole):
+    """It is refused and says who is at work; the first call is not disturbed by it."""
+    out, refusals = tmp_path / "s", []
+
+    def again(progress):
+        if not refusals:
+            with pytest.raises(
+                OSError, match=r"expected rank 0 of .*s to itself; received it is in use by process \d+"
+            ):
+                encode(pixel_config(tree, out))
+            refusals.append(bytes_of(out))
+
+    encode(pixel_config(tree, out), again)
+    assert len(refusals) == 1
+    assert bytes_of(out) == bytes_of(whole)
+    # Afterwards the folder is free.
+    assert encode(pixel_config(tree, out)).images == 0
+
+
+def test_another_rank_may_work_at_the_same_time(tree, tmp_path, whole, monkeypatch):
+    """What ranks 0 and 1 of two write at once is the store of one call."""
+    out, others = tmp_path / "s", []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+
+    def other(progress):
+        if not others:
+            monkeypatch.setenv("RANK", "1")
+            others.append(encode(pixel_config(tree, out)))
+
+    assert encode(pixel_config(tree, out), other).manifest is not None
+    assert others[0].manifest is None
+    assert bytes_of(out) == bytes_of(whole)
+
+
 def test_a_full_disk(tree, tmp_path, whole):
     """Where a shard does not fit, the call says so and leaves no half of it; with room the next call completes it."""
     out = tmp_path / "s"

@@ -43,6 +43,21 @@ def test_gaussian_features_with_known_moments():
     assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-12)
 
 
+@pytest.mark.parametrize("copies", [1, 8])
+def test_fewer_rows_than_features(copies):
+    """The same Gaussians turned into 40 dimensions keep the distance that is known, for 10 rows and 10 or 80 others."""
+    d, turn = 5, np.linalg.qr(np.random.default_rng(1).standard_normal((40, 40)))[0][:5]
+    shape = np.vstack([np.eye(d), -np.eye(d)])
+    one, other = np.array([1.0, 4.0, 9.0, 0.25, 2.0]), np.array([4.0, 1.0, 9.0, 1.0, 8.0])
+    shift, rows = np.array([3.0, 0.0, 0.0, -1.0, 0.5]), 2 * d * copies
+    a = shape * np.sqrt(9 / 2 * one)
+    b = np.tile(shape, (copies, 1)) * np.sqrt((rows - 1) / (2 * copies) * other) + shift
+    wanted = 9 + 1 + 0.25 + 1 + 1 + 0 + 0.25 + (np.sqrt(8) - np.sqrt(2)) ** 2
+    assert frechet_distance(a @ turn, b @ turn) == pytest.approx(wanted, rel=1e-12)
+    assert frechet_distance(b @ turn, a @ turn) == pytest.approx(wanted, rel=1e-12)
+    assert 0 <= frechet_distance(a @ turn, a @ turn) < 1e-12
+
+
 def test_permuted_and_rotated_features_keep_their_distance():
     """The order of images and a rotation of the features do not change the distance."""
     rng = np.random.default_rng(0)

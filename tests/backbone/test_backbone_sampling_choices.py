@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from backbone import SampleConfig
+from backbone import SampleConfig, SiTConfig
 from backbone.sampling.choices import grid_of, method_of, prediction_of, schedule_of, steps_of
 from backbone.sampling.coefficients import guidance_of, w_of
 from backbone.sampling.labels import Labels
@@ -52,9 +52,16 @@ def test_methods_are_spelt_as_in_python(text, method):
 
 def test_what_is_not_said():
     """Without a name it is Heun with 50 steps, and with w Euler–Maruyama with 250; a last step wraps either."""
-    assert (method_of(SampleConfig(), None), steps_of(SampleConfig(), None)) == (Heun(), 50)
-    assert (method_of(SampleConfig(), SIGMA), steps_of(SampleConfig(), SIGMA)) == (EulerMaruyama(), 250)
-    assert steps_of(SampleConfig(steps=7), SIGMA) == 7
+    assert (method_of(SampleConfig(), None), steps_of(SampleConfig(), None, Heun())) == (Heun(), 50)
+    assert (method_of(SampleConfig(), SIGMA), steps_of(SampleConfig(), SIGMA, EulerMaruyama())) == (
+        EulerMaruyama(),
+        250,
+    )
+    assert steps_of(SampleConfig(steps=7), SIGMA, EulerMaruyama()) == 7
+    for learned, variance in ((True, "learned"), (False, "small")):
+        chained = method_of(SampleConfig(), None, SiTConfig(timesteps=1000, learn_sigma=learned))
+        assert repr(chained) == f"ReverseChain(variance='{variance}', eta=1.0, clip=None)"
+        assert steps_of(SampleConfig(), None, chained) == 250
     for text, last in (("mean", Mean()), ("Tweedie()", Tweedie()), ("euler", Euler())):
         assert method_of(SampleConfig(last_step=text), SIGMA) == LastStep(EulerMaruyama(), last)
 

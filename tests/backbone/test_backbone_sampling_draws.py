@@ -146,18 +146,36 @@ def test_a_vae_turns_latents_into_pixels(tmp_path):
         assert np.abs(found.astype(int) - wanted).max() <= 1
         assert (found != wanted).mean() < 0.01
     assert sampler.plan["vae"]["scale"] == [2.0]
-    assert len(sampler.plan["vae"]["sha256"]) == 64
+    own = sampler.plan["vae"]
+    assert len(own["sha256"]) == 64
+    # A decoder trained further on the same latents has another digest, and fits latents of the same encoder.
+    kept = {"vae_sha256": own["encoder_sha256"]}
+    tiny(tmp_path / "c.safetensors", shape, EXTRA | {"latents": kept})
+    with torch.no_grad():
+        vae.decoder.conv_out.bias += 0.5
+    vae.save_pretrained(tmp_path / "further")
+    further = Sampler(tmp_path / "c.safetensors", quick(format="npz", vae=tmp_path / "further")).plan["vae"]
+    assert further["encoder_sha256"] == own["encoder_sha256"]
+    assert further["sha256"] != own["sha256"]
+    with torch.no_grad():
+        vae.quant_conv.bias += 0.5
+    vae.save_pretrained(tmp_path / "other")
+    wanted = (
+        rf"expected the VAE that the latents are of, .*{own['encoder_sha256']}; received .*other with [0-9a-f]{{64}}"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        Sampler(tmp_path / "c.safetensors", quick(format="npz", vae=tmp_path / "other"))
     with pytest.raises(ValueError, match=r"expected 1 or 3 channels, for pixels; received 4 channels; .*pass --vae"):
         Sampler(tmp_path / "a.safetensors", quick())
     tiny(tmp_path / "rgb.safetensors")
     with pytest.raises(ValueError, match=r"expected a VAE of 3 channels; received .* with 4 channels"):
         Sampler(tmp_path / "rgb.safetensors", quick(vae=tmp_path / "vae"))
-    with pytest.raises(FileNotFoundError, match=r"config.json of a VAE; received .*nowhere; remedy: .*sd-vae-ft-ema"):
+    with pytest.raises(FileNotFoundError, match=r"expected a VAE; received .*nowhere, .*remedy: .*sd-vae-ft-ema"):
         Sampler(tmp_path / "a.safetensors", quick(vae=tmp_path / "nowhere"))
 
 
 def test_what_cannot_be_sampled_is_refused_before_it_is_tried(tmp_path, checkpoint, monkeypatch):
-    """Poles, missing noise, guidance without labels, timesteps, vectors as pixels: no evaluation is made."""
+    """Poles, missing noise, guidance without labels, vectors as pixels: no evaluation is made."""
     monkeypatch.setattr(SiT, "forward", None)
     file = checkpoint[0]
     with pytest.raises(
@@ -174,9 +192,6 @@ def test_what_cannot_be_sampled_is_refused_before_it_is_tried(tmp_path, checkpoi
     tiny(tmp_path / "free.safetensors", SiTConfig(**fields | {"num_classes": 0}))
     with pytest.raises(ValueError, match="for guidance; received null: the network has no labels"):
         Sampler(tmp_path / "free.safetensors", quick(guidance=2.0))
-    tiny(tmp_path / "steps.safetensors", SiTConfig(**fields | {"timesteps": 1000}))
-    with pytest.raises(ValueError, match=r"a network of continuous time; received .* one of 1000 timesteps"):
-        Sampler(tmp_path / "steps.safetensors", quick())
     save_checkpoint(tmp_path / "flat.safetensors", SiT.for_vectors(2), extra=EXTRA)
     with pytest.raises(ValueError, match=r"a network on images, for pixels.*pass --format latents"):
         Sampler(tmp_path / "flat.safetensors", quick())

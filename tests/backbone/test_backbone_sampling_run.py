@@ -1,6 +1,7 @@
 """Runs: parts that survive a stop, several processes, folders that hold something else, and making samples again."""
 
 import errno
+import hashlib
 import json
 
 import numpy as np
@@ -59,6 +60,9 @@ def test_a_run_leaves_samples_a_sheet_and_a_manifest(whole, checkpoint):
     assert (samples == np.concatenate([sampler.draw(k, min(k + 4, 14)).samples for k in (0, 4, 8, 12)])).all()
     assert json.loads((out / "manifest.json").read_text()) == manifest
     assert manifest["files"] == digests(out)
+    wanted = (hashlib.sha256(array.tobytes()).hexdigest() for array in (samples, labels))
+    assert [manifest["content"][name] for name in ("samples", "labels")] == list(wanted)
+    assert manifest["content"]["shape"] == [14, 8, 8, 3]
 
 
 def test_the_manifest_says_what_was_run(checkpoint, tmp_path):
@@ -85,7 +89,7 @@ def test_the_manifest_says_what_was_run(checkpoint, tmp_path):
 
 
 def test_a_run_that_stops_goes_on_where_it_was(whole, checkpoint, tmp_path, monkeypatch, drawn):
-    """What was finished is not drawn again, and the files are those of a run without a stop, byte for byte."""
+    """What was finished is not drawn again, wherever the checkpoint is; the bytes are those of a run without a stop."""
     save = Parts.save
 
     def stopping(self, k, *rest):
@@ -99,7 +103,9 @@ def test_a_run_that_stops_goes_on_where_it_was(whole, checkpoint, tmp_path, monk
     assert not (tmp_path / "out" / "samples.npz").exists()
     monkeypatch.setattr(Parts, "save", save)
     drawn.clear()
-    write_samples(checkpoint, tmp_path / "out", quick(**CONFIG))
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(checkpoint.read_bytes())
+    write_samples(moved, tmp_path / "out", quick(**CONFIG))
     assert drawn == list(range(8, 14))
     assert digests(tmp_path / "out") == digests(whole[0])
     drawn.clear()

@@ -52,3 +52,16 @@ def test_a_training_goes_on_with_the_samples_it_would_have_had(config, tmp_path)
     assert whole.losses[2:] == found.losses
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, found.model.state_dict()[name])
+
+
+def test_a_training_does_not_go_on_with_another_store(config, tmp_path):
+    """Latents that were encoded anew, as many of the same shape, are other data; a store that was moved is not."""
+    short = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=1))
+    run(short)
+    (tmp_path / "latents").rename(tmp_path / "moved")
+    moved = dataclasses.replace(config, data=str(tmp_path / "moved"))
+    assert len(run(dataclasses.replace(moved, training=dataclasses.replace(config.training, steps=2))).losses) == 1
+    data, labels = latents(23, shape=(4, 4, 2), seed=5)
+    write_store(tmp_path / "latents", data, labels)
+    with pytest.raises(ValueError, match=r"data\.sha256=.* for "):
+        run(config)

@@ -11,9 +11,9 @@ import torch
 from training_support import plain, same, toy_config, toy_data, toy_model, toy_train, weights
 
 from backbone import Record, load_checkpoint, train
-from backbone.data.order import Order
 from backbone.files import locked
 from backbone.losses import Interpolation, as_loss
+from backbone.train.batches import Batches
 from backbone.train.loop import _gradients
 from backbone.train.parallel import Spread
 from backbone.train.resume import Checkpoints
@@ -29,11 +29,12 @@ def _state(steps=0, **fields):
     """A state after some steps, made by its parts and not by the loop."""
     config, loss, data = toy_config(**fields), as_loss(Objective(Linear())), toy_data()
     state = State(toy_model(), loss, config, ALONE)
-    net, order = Spread(state.model, loss, config, ALONE), Order(data.count, config.seed)
+    net, batches = Spread(state.model, loss, config, ALONE), Batches(data, config, ALONE)
     for _ in range(steps):
-        mean = _gradients(net, data, order, state)
+        mean = _gradients(net, batches, state)
         state.update(mean, state.gradient_norm())
         state.step += 1
+    batches.close()
     return state
 
 

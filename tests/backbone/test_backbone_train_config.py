@@ -35,6 +35,7 @@ ODD = RunConfig(
         ema_widths=(0.05, 0.1),
         precision="bfloat16",
         compile=True,
+        prefetch=False,
         parallel="fsdp",
         on_non_finite="skip",
         seed=5,
@@ -43,7 +44,7 @@ ODD = RunConfig(
     record=Record(
         save_every=5, keep=3, snapshot_every=4, probe_every=2, tensorboard=True, wandb="project", peak_flops=1e12
     ),
-    probe=ProbeConfig(samples=6, steps=4, guidance=2.0, held_out="other/store"),
+    probe=ProbeConfig(samples=6, steps=4, guidance=2.0, held_out="other/store", features="pixels", vae="a/vae"),
     device="cpu",
     seed=3,
 )
@@ -81,6 +82,7 @@ ema_warmup = true
 ema_widths = [0.05, 0.1]
 precision = "bfloat16"
 compile = true
+prefetch = false
 parallel = "fsdp"
 on_non_finite = "skip"
 seed = 5
@@ -98,6 +100,8 @@ samples = 6
 steps = 4
 guidance = 2.0
 held_out = "other/store"
+features = "pixels"
+vae = "a/vae"
 """
 
 FLAGS = """--out out/odd --data some/store --device cpu --seed 3 --model.input-size 8 4 --model.patch-size 1
@@ -107,10 +111,11 @@ LogitNormal(0.5,&2) --objective.loss Chain(learned=False) --training.steps 7 --t
 --training.micro-batch 2 --training.learning-rate 2e-3 --training.betas 0.8 0.95 --training.weight-decay 0.1
 --training.warmup-steps 3 --training.decay cosine --training.clip-norm 0.5 --training.ema-decay None
 --training.ema-warmup --training.ema-widths 0.05 0.1 --training.precision bfloat16 --training.compile
---training.parallel fsdp --training.on-non-finite skip --training.seed 5 --training.log-every 2
+--training.no-prefetch --training.parallel fsdp --training.on-non-finite skip --training.seed 5 --training.log-every 2
 --record.save-every 5 --record.keep 3
 --record.snapshot-every 4 --record.probe-every 2 --record.tensorboard --record.wandb project --record.peak-flops 1e12
---probe.samples 6 --probe.steps 4 --probe.guidance 2.0 --probe.held-out other/store"""
+--probe.samples 6 --probe.steps 4 --probe.guidance 2.0 --probe.held-out other/store
+--probe.features pixels --probe.vae a/vae"""
 
 
 def _from_flags(flags, monkeypatch):
@@ -214,6 +219,8 @@ def test_a_named_network_is_filled_in():
         ({"probe": {"steps": 0}}, "steps to be an integer ≥ 1; received 0"),
         ({"probe": {"guidance": "strong"}}, "a finite probe.guidance; received 'strong'"),
         ({"probe": {"held_out": 3}}, "held_out to be a text; received 3"),
+        ({"probe": {"features": 3}}, "probe.features to be a text; received 3"),
+        ({"probe": {"vae": True}}, "probe.vae to be a text; received True"),
         ({"objective": {"times": 3}}, "objective.times to be a text; received 3"),
         ({"out": 5}, "a folder out; received 5"),
         ({"data": ""}, "data to be a text; received ''"),

@@ -8,6 +8,7 @@ import time
 import traceback
 from functools import cache
 from multiprocessing.connection import wait
+from unittest.mock import patch
 
 import torch
 
@@ -84,7 +85,9 @@ def processes(size, function, *args, during=None, timeout=120):
         ours, theirs = context.Pipe(duplex=False)
         known = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         child = context.Process(target=_child, args=(known, theirs, function, args))
-        child.start()
+        # The server imports before it is told our path, and would find another copy of the library.
+        with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
+            child.start()
         theirs.close()
         started.append((child, ours))
     if during is not None:

@@ -104,7 +104,7 @@ def test_help_has_every_option(capsys):
         (["--guidance", "2", "--labels", "null"], ["for guidance"]),
         (["--schedule", "gvp"], ["the schedule of", "leave out --schedule"]),
         (["--grid", "unifrom"], ["did you mean 'uniform'"]),
-        (["--vae", "nowhere"], ["config.json of a VAE"]),
+        (["--vae", "nowhere"], ["a VAE", "nowhere, which is no folder"]),
     ],
 )
 def test_bad_input_is_named(options, words, checkpoint, tmp_path, capsys):

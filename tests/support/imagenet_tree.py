@@ -108,9 +108,9 @@ def pixel_config(images: Path, out: Path, **changes):
 
 
 def bytes_of(store: Path) -> dict[str, bytes]:
-    """Return every file of a store but the times."""
+    """Return every file of a store but the times and the locks, which say who wrote it."""
     return {
         str(path.relative_to(store)): path.read_bytes()
         for path in store.rglob("*")
-        if path.is_file() and path.name != "times.json"
+        if path.is_file() and path.name != "times.json" and not path.name.startswith(".lock")
     }
