@@ -43,16 +43,18 @@ def in_turn(first: Callable[[], Any], second: Callable[[], Any], repeats: int, l
     return {"first": typical[0], "second": typical[1], "ratio": typical[0] / typical[1], "p10": low, "p90": high}
 
 
-def record(name: str, rows: list[dict[str, Any]], packages: tuple[str, ...], save: bool) -> None:
+def record(
+    name: str, rows: list[dict[str, Any]], packages: tuple[str, ...], save: bool, folder: Path = RESULTS
+) -> None:
     """Print the rows; with ``save`` also write them with date, versions and hardware."""
     for row in rows:
         print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
     if save:
-        RESULTS.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         versions = {package: importlib.metadata.version(package) for package in packages}
         machine = {"processor": _processor(), "python": platform.python_version(), "system": platform.system()}
         data = {"name": name, "date": time.strftime("%Y-%m-%d"), "versions": versions, **machine, "rows": rows}
-        (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+        (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
 
 
 def _processor() -> str:
