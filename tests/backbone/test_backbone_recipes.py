@@ -28,8 +28,8 @@ PARITY = {
     "ema_warmup": False,
     "precision": "tf32",
 }
-# Of the published definition of the network, measured: depth, width, heads, parameters for patches of 2; and the FID-50K
-# without guidance after 400,000 steps, by the ODE and the SDE.
+# Of the published definition of the network, measured: depth, width, heads, parameters for patches of 2; and the
+# FID-50K without guidance after 400,000 steps, by the ODE and the SDE.
 PUBLISHED = {
     "s": ((12, 384, 6), 32_963_360, "58.97 by the ODE, 57.64 by the SDE"),
     "b": ((12, 768, 12), 130_512_416, "34.84 by the ODE, 33.02 by the SDE"),
@@ -117,7 +117,7 @@ def _changes(first, second):
 
 
 def test_the_modern_recipe_is_the_one_of_the_ladder():
-    """bfloat16, QK-norm, RMSNorm, SwiGLU, RoPE, logit-normal times, batch 1024 with rate 2e-4 and β₂ 0.95, 80 epochs."""
+    """bfloat16, QK-norm, RMSNorm, SwiGLU, RoPE, logit-normal times, batch 1024, rate 2e-4, β₂ 0.95, 80 epochs."""
     recipe = read_config(CONFIGS / "imagenet/modern-xl-2-256.toml")
     model = {"qk_norm": True, "norm": "rms", "mlp": "swiglu", "positions": "rope", "hidden_size": 1152, "depth": 28}
     assert _fields(recipe.model, model) == model
