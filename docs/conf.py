@@ -21,10 +21,12 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "cost_tables",
     "evidence",
     "sampler_tables",
     "stochastic_tables",
     "stored_tables",
+    "studies_tables",
     "tables",
     "w_tables",
 ]
