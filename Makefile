@@ -33,6 +33,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("expected: Python 3.11 or newer; received: " + sys.version.split()[0] + "; remedy: make PYTHON=python3.11 " + "$(MAKECMDGOALS)")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	# Two peers name torchvision as a requirement and need it for images alone.
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps k-diffusion azula
+	# Three peers name torchvision as a requirement and need it for images alone.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps k-diffusion azula torch-fidelity
 	@touch $@

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from backbone.config import SiTConfig
+from backbone.files import replaced
 from backbone.layouts import CONFIG, EXTRA, CheckpointError, Weights, read, some
 from backbone.model import SiT
 from backbone.shapes import check_shapes, infer_config
@@ -84,20 +85,12 @@ def write_checkpoint(
         raise TypeError(
             explain("extra of plain JSON values", str(error), "convert it: schedule.to_dict(), float(x)")
         ) from error
-    target = Path(path)
-    # Written next to the target, because a rename is atomic only within one file system.
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft, metadata)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, target)
+        with replaced(Path(path)) as draft:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft, metadata)
     except SafetensorError as error:
         remedy = "make the folder first, and room on the disk"
-        raise OSError(explain("a file that can be written", f"{target}: {error}", remedy)) from error
-    finally:
-        draft.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+        raise OSError(explain("a file that can be written", f"{path}: {error}", remedy)) from error
 
 
 def load_checkpoint(
@@ -183,13 +176,3 @@ def _check_values(file: Path, state: Mapping[str, torch.Tensor], allow_non_finit
                 "load an earlier checkpoint, or pass allow_non_finite=True to examine this one",
             )
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; Windows cannot open a folder and does not need it."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from solvers.errors import closest, explain
 
-__all__ = ["check_choice", "check_count", "check_divides", "check_flag", "is_number"]
+__all__ = ["check_choice", "check_count", "check_divides", "check_flag", "check_text", "is_number"]
 
 
 def is_number(value: object) -> bool:
@@ -25,6 +25,12 @@ def check_flag(name: str, value: object) -> None:
     """Raise ValueError unless the value is True or False."""
     if not isinstance(value, bool):
         raise ValueError(explain(f"{name} True or False", repr(value), "pass a bool"))
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise ValueError unless the value is a text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(explain(f"{name} to be a text", repr(value), "put a name in quotation marks"))
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

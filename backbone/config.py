@@ -58,6 +58,9 @@ class SiTConfig:
         timesteps: None for continuous time; a number for a network that takes as its time an index 0 … timesteps - 1,
             integers allowed, as DiT does.
         attention: ``"fused"``, or ``"math"`` in plain arithmetic, which also has forward-mode derivatives.
+        flow_map: also take the start r of an interval that ends at t, as ``start=``, for a mean over the interval such
+            as MeanFlow's average velocity; at r = t, without ``start``, it is the velocity. An embedding of t − r, in
+            MeanFlow's best results beside that of t, is added to the latter. See :mod:`backbone.few_step`.
         checkpoint_every: in training keep the activations before every n-th block alone and compute the others again
             in the backward pass; 0 keeps all, as does a forward-mode derivative.
 
@@ -66,7 +69,8 @@ class SiTConfig:
 
     References: Ma et al., SiT (2024), arXiv:2401.08740; Peebles & Xie, DiT (2023), arXiv:2212.09748, section 3.2 and
     table 1; Su et al., RoFormer (2021), arXiv:2104.09864; Zhang & Sennrich, RMSNorm (2019), arXiv:1910.07467; Shazeer,
-    GLU variants (2020), arXiv:2002.05202; Dehghani et al. (2023), arXiv:2302.05442, QK-norm.
+    GLU variants (2020), arXiv:2002.05202; Dehghani et al. (2023), arXiv:2302.05442, QK-norm; Geng et al., MeanFlow
+    (2025), arXiv:2505.13447, table 1c.
     """
 
     input_size: int | tuple[int, ...] = 32
@@ -89,6 +93,7 @@ class SiTConfig:
     timesteps: int | None = None
     attention: str = "fused"
     checkpoint_every: int = 0
+    flow_map: bool = False
 
     def __post_init__(self) -> None:
         for name in ("patch_size", "in_channels", "hidden_size", "depth", "num_heads"):
@@ -97,7 +102,7 @@ class SiTConfig:
             check_count(name, getattr(self, name), 0)
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        for name in ("learn_sigma", "qk_norm"):
+        for name in ("learn_sigma", "qk_norm", "flow_map"):
             check_flag(name, getattr(self, name))
         if self.timesteps is not None:
             check_count("timesteps", self.timesteps)
@@ -145,6 +150,9 @@ class SiTConfig:
             )
 
     def _check_condition(self) -> None:
+        if self.flow_map and self.timesteps is not None:
+            remedy = "leave timesteps=None: an average over an interval needs continuous time"
+            raise ValueError(explain("timesteps=None with flow_map", f"timesteps={self.timesteps}", remedy))
         if self.condition == "concat" and (not self.num_classes or not self.modulated):
             raise ValueError(
                 explain(
@@ -173,6 +181,11 @@ class SiTConfig:
     def out_channels(self) -> int:
         """Channels of the full output, :math:`2C` with ``learn_sigma`` and :math:`C` without."""
         return self.in_channels * (2 if self.learn_sigma else 1)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one prediction, and of one input, (C, H, W), (C, L) or (C,)."""
+        return (self.in_channels, *self.size)
 
     @property
     def head_size(self) -> int:

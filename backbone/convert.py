@@ -20,7 +20,7 @@ from backbone.layouts import Weights, some
 from backbone.model import SiT
 from solvers.errors import closest, explain
 
-__all__ = ["convert", "turn_time"]
+__all__ = ["convert", "named_extra", "turn_time"]
 
 
 def convert(
@@ -55,7 +55,7 @@ def convert(
         raise FileExistsError(
             explain("a file that does not exist", f"{target}, which does", "pass --force to overwrite")
         )
-    named = _named(schedule, prediction)
+    named = named_extra(schedule, prediction)
     if reverse_time and prediction is None:
         remedy = "pass --prediction velocity, which changes its sign with time; the others do not"
         raise ValueError(explain("a prediction with --reverse-time", "none", remedy))
@@ -76,7 +76,13 @@ def turn_time(model: SiT, *, velocity: bool) -> None:
         model: :math:`f(x, t', y)`; it becomes :math:`\pm f(x, 1 - t, y)`.
         velocity: change the sign as well, as a velocity needs because :math:`d/dt' = -d/dt`; of ``both_halves`` that of
             the first.
+
+    Raises:
+        ValueError: a flow map, whose intervals would change their ends.
     """
+    if model.config.flow_map:
+        remedy = "turn the velocity network first, then few_step.as_flow_map(model)"
+        raise ValueError(explain("a network of one time", "flow_map=True in its config", remedy))
     config, first = model.config, model.get_parameter("t_embedder.mlp.0.weight")
     one = torch.tensor([getattr(config, "time_scale", 1.0)], dtype=torch.float64, device=first.device)
     cosine, sine = time_features(one, first.shape[1]).chunk(2, dim=1)
@@ -87,8 +93,12 @@ def turn_time(model: SiT, *, velocity: bool) -> None:
             part.view(-1, config.out_channels, *part.shape[1:])[:, : config.in_channels].neg_()
 
 
-def _named(schedule: str | None, prediction: str | None) -> dict[str, Any]:
-    """Return the schedule and the prediction as a checkpoint keeps them."""
+def named_extra(schedule: str | None, prediction: str | None) -> dict[str, Any]:
+    """Return a schedule and a prediction, of which only the names are known, as a checkpoint keeps them.
+
+    Raises:
+        ValueError: a name that is not built in.
+    """
     from interpolants.prediction import PREDICTIONS
     from interpolants.schedules import by_name
 

@@ -49,7 +49,7 @@ class Draws:
         return found
 
     def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return standard normals (N, *shape), float32."""
+        """Return standard normals, float32, of shape N and then ``shape``."""
         found: Tensor = self._counted(shape).single(_number(purpose))
         return found.to(torch.float32)
 
@@ -63,8 +63,8 @@ class Draws:
         steps = self.ids // self.batch
         rows = {}
         for step in sorted(set(steps.tolist())):
-            # The numbers of the step and the purpose are mixed into the seed by multiplications that have inverses.
-            mixed = self.seed * 0x9E3779B97F4A7C15 + step * len(PURPOSES) + _number(purpose)
+            # Places for 63 purposes in each step; the last of 64 is the order of an epoch.
+            mixed = self.seed * 0x9E3779B97F4A7C15 + step * 64 + _number(purpose)
             rows[step] = draw(self.batch, torch.Generator().manual_seed(mixed % 2**63))
         found = [rows[step][place] for step, place in zip(steps.tolist(), (self.ids % self.batch).tolist())]
         return torch.stack(found).to(self.device)

@@ -52,18 +52,20 @@ def position_embedding(width: int, grid: int | tuple[int, ...]) -> Tensor:
         grid: tokens along one side of a square, or along each axis, of which there is at most two; () is one token.
 
     Returns:
-        float32 tensor (1, T, D).
+        float32 tensor (1, T, D) on torch's default device.
 
     References: Vaswani et al. (2017), arXiv:1706.03762, section 3.5; Peebles & Xie (2023), arXiv:2212.09748.
     """
-    axes = coordinates((grid, grid) if isinstance(grid, int) else grid)
+    # On the host, for some devices lack float64, and on the meta device torch would load its compiler for a range.
+    host = torch.device("cpu")
+    axes = coordinates((grid, grid) if isinstance(grid, int) else grid, host)
     count = width // (2 * len(axes))
-    omega = torch.pow(10000.0, -torch.arange(count, dtype=torch.float64) / count)
+    omega = torch.pow(10000.0, -torch.arange(count, dtype=torch.float64, device=host) / count)
     parts = []
     for coordinate in reversed(axes):
         angle = coordinate.reshape(-1, 1) * omega
         parts += [angle.sin(), angle.cos()]
-    return torch.cat(parts, dim=1).to(torch.float32).unsqueeze(0)
+    return torch.cat(parts, dim=1).to(torch.get_default_device(), torch.float32).unsqueeze(0)
 
 
 def coordinates(grid: tuple[int, ...], device: torch.device | None = None) -> tuple[Tensor, ...]:
@@ -122,7 +124,11 @@ class LabelEmbedding(nn.Module):
 
     def __init__(self, num_classes: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.embedding_table = nn.Embedding(num_classes + 1, width)
+        table = torch.empty(num_classes + 1, width)
+        # Not drawn by nn.Embedding: on the meta device torch would load its compiler for that, which takes seconds.
+        if not table.is_meta:
+            nn.init.normal_(table, std=0.02)
+        self.embedding_table: nn.Embedding = nn.Embedding.from_pretrained(table, freeze=False)  # type: ignore[no-untyped-call]
         self.num_classes = num_classes
         self.dropout = dropout
 

@@ -28,13 +28,14 @@ def check_image(x: Tensor, channels: int, size: int | tuple[int, ...]) -> None:
         )
 
 
-def time_vector(time: Time, like: Tensor, *, index: bool = False) -> Tensor:
+def time_vector(time: Time, like: Tensor, *, index: bool = False, name: str = "time") -> Tensor:
     """Return time as a tensor (N,) of float32 or float64 on the device of ``like`` (N, …).
 
     Args:
         time: a number, a 0-d tensor or a tensor (N,).
         like: the state.
         index: time is the index of a timestep: integers are allowed and become float32.
+        name: what messages call it.
 
     Raises:
         ValueError: time is neither a number, a 0-d tensor nor a tensor (N,); it is not finite; or its dtype is an
@@ -46,7 +47,7 @@ def time_vector(time: Time, like: Tensor, *, index: bool = False) -> Tensor:
         if time.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 explain(
-                    "time in float32 or float64",
+                    f"{name} in float32 or float64",
                     f"{time.dtype}, in which 4096 uniform draws take 684 distinct values"
                     if time.dtype == torch.bfloat16
                     else str(time.dtype),
@@ -59,7 +60,7 @@ def time_vector(time: Time, like: Tensor, *, index: bool = False) -> Tensor:
         return torch.full((like.shape[0],), float(time), dtype=torch.float32, device=like.device)
     raise ValueError(
         explain(
-            f"time to be a finite number, a 0-d tensor or a tensor of shape ({like.shape[0]},)",
+            f"{name} to be a finite number, a 0-d tensor or a tensor of shape ({like.shape[0]},)",
             describe(time),
             "pass one time for the batch or one per image; the order of arguments is model(x, time, y)",
         )

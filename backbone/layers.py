@@ -23,13 +23,20 @@ __all__ = [
     "PatchEmbedding",
     "RMSNorm",
     "SwiGLU",
+    "attend",
+    "attention_weights",
     "make_norm",
     "modulate",
+    "patchify",
 ]
 
 
 class PatchEmbedding(nn.Module):
-    """Linear map of each patch of p pixels along every axis to a token, as a convolution with kernel = stride = p.
+    """Linear map of each patch of p pixels along every axis to a token.
+
+    The weights are those of a convolution with kernel = stride = p, as published. It is computed as one product of
+    matrices, which is faster (``benchmarks/network.py``) and leaves the tokens contiguous: a convolution's have the
+    width before the place, and every norm of the residual stream would copy them.
 
     Args:
         config: gives the axes of the input, p, the channels and the width.
@@ -38,6 +45,7 @@ class PatchEmbedding(nn.Module):
     def __init__(self, config: SiTConfig) -> None:
         super().__init__()
         channels, width, patch = config.in_channels, config.hidden_size, config.patch_size
+        self.patch_size = patch
         self.proj: nn.Conv2d | nn.Conv1d | nn.Linear
         if len(config.size) == 2:
             self.proj = nn.Conv2d(channels, width, kernel_size=patch, stride=patch)
@@ -48,8 +56,22 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens (N, T, D) of x (N, C, H, W), in row-major order; of (N, C, L); or of (N, C), one token."""
-        tokens: Tensor = self.proj(x)
-        return tokens.flatten(2).transpose(1, 2) if x.ndim > 2 else tokens.unsqueeze(1)
+        return F.linear(patchify(x, self.patch_size), self.proj.weight.flatten(1), self.proj.bias)
+
+
+def patchify(x: Tensor, patch_size: int) -> Tensor:
+    """Return the patches (N, T, C·p·p) of x (N, C, H, W), tokens in row-major order, pixels in the order (C, p, p).
+
+    Args:
+        x: (N, C, H, W), (N, C, L) or, as one token, (N, C).
+        patch_size: p.
+    """
+    n, channels, *size = x.shape
+    grid = [side // patch_size for side in size]
+    split = x.reshape(n, channels, *(part for side in grid for part in (side, patch_size)))
+    axes = range(2, split.ndim)
+    features = channels * patch_size ** len(size)
+    return split.permute(0, *axes[::2], 1, *axes[1::2]).reshape(n, math.prod(grid), features)
 
 
 class RMSNorm(nn.Module):
@@ -82,6 +104,12 @@ def make_norm(config: SiTConfig, width: int, *, affine: bool) -> nn.Module:
     return nn.LayerNorm(width, eps=1e-6, elementwise_affine=affine)
 
 
+def attention_weights(q_NKTE: Tensor, k_NKSE: Tensor) -> Tensor:
+    r"""Return :math:`\mathrm{softmax}(qk^⊤/\sqrt E)`, (N, K, T, S): the share of each token in what a query reads."""
+    scores = q_NKTE @ k_NKSE.transpose(-2, -1) / math.sqrt(q_NKTE.shape[-1])
+    return scores.softmax(dim=-1)
+
+
 def attend(q_NKTE: Tensor, k_NKSE: Tensor, v_NKSE: Tensor, kind: str) -> Tensor:
     r"""Return :math:`\mathrm{softmax}(qk^⊤/\sqrt E)\,v`, (N, T, D) with the heads one after the other.
 
@@ -90,8 +118,7 @@ def attend(q_NKTE: Tensor, k_NKSE: Tensor, v_NKSE: Tensor, kind: str) -> Tensor:
     if kind == "fused":
         out_NKTE = F.scaled_dot_product_attention(q_NKTE, k_NKSE, v_NKSE)
     else:
-        scores = q_NKTE @ k_NKSE.transpose(-2, -1) / math.sqrt(q_NKTE.shape[-1])
-        out_NKTE = scores.softmax(dim=-1).to(v_NKSE.dtype) @ v_NKSE
+        out_NKTE = attention_weights(q_NKTE, k_NKSE).to(v_NKSE.dtype) @ v_NKSE
     return out_NKTE.transpose(1, 2).flatten(2)
 
 
@@ -112,15 +139,19 @@ class Attention(nn.Module):
 
     def forward(self, x_NTD: Tensor, angles_TF: Tensor | None = None) -> Tensor:
         """Return the attended tokens (N, T, D); with angles, queries and keys are turned by them."""
-        n, t, d = x_NTD.shape
+        out: Tensor = self.proj(attend(*self.heads(x_NTD, angles_TF), self.kind))
+        return out
+
+    def heads(self, x_NTD: Tensor, angles_TF: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values of every head, (N, K, T, E) each."""
+        # Split before the heads: backwards the three gradients are then laid side by side in one copy.
         q_NKTE, k_NKTE, v_NKTE = (
-            self.qkv(x_NTD).view(n, t, 3, self.num_heads, d // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in self.qkv(x_NTD).chunk(3, dim=-1)
         )
         q_NKTE, k_NKTE = self.q_norm(q_NKTE).to(v_NKTE.dtype), self.k_norm(k_NKTE).to(v_NKTE.dtype)
         if angles_TF is not None:
             q_NKTE, k_NKTE = rotate(q_NKTE, angles_TF), rotate(k_NKTE, angles_TF)
-        out: Tensor = self.proj(attend(q_NKTE, k_NKTE, v_NKTE, self.kind))
-        return out
+        return q_NKTE, k_NKTE, v_NKTE
 
 
 class CrossAttention(nn.Module):
@@ -141,13 +172,16 @@ class CrossAttention(nn.Module):
 
     def forward(self, x_NTD: Tensor, c_NSD: Tensor) -> Tensor:
         """Return what the tokens (N, T, D) read from the tokens c (N, S, D) of the condition."""
+        out: Tensor = self.proj(attend(*self.heads(x_NTD, c_NSD), self.kind))
+        return out
+
+    def heads(self, x_NTD: Tensor, c_NSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the queries (N, K, T, E) of the tokens, and the keys and values (N, K, S, E) of the condition."""
         n, s, d = c_NSD.shape
         q_NKTE = self.q(x_NTD).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         kv = self.kv(c_NSD.to(x_NTD.dtype)).view(n, s, 2, self.num_heads, d // self.num_heads)
         k_NKSE, v_NKSE = kv.permute(2, 0, 3, 1, 4).unbind(0)
-        q_NKTE, k_NKSE = self.q_norm(q_NKTE).to(v_NKSE.dtype), self.k_norm(k_NKSE).to(v_NKSE.dtype)
-        out: Tensor = self.proj(attend(q_NKTE, k_NKSE, v_NKSE, self.kind))
-        return out
+        return self.q_norm(q_NKTE).to(v_NKSE.dtype), self.k_norm(k_NKSE).to(v_NKSE.dtype), v_NKSE
 
 
 def _head_norms(config: SiTConfig) -> tuple[nn.Module, nn.Module]:

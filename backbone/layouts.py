@@ -21,7 +21,7 @@ from torch import Tensor
 
 from solvers.errors import explain
 
-__all__ = ["CONFIG", "EXTRA", "CheckpointError", "Contents", "Weights", "read", "read_metadata", "some"]
+__all__ = ["CONFIG", "EXTRA", "CheckpointError", "Contents", "Weights", "read", "read_metadata", "some", "tensors"]
 
 Weights: TypeAlias = Literal["ema", "model"]
 CONFIG, EXTRA = "sit_config", "extra"
@@ -61,7 +61,9 @@ def read(file: Path, weights: Weights | None, device: str | torch.device) -> Con
         raise FileNotFoundError(explain("a checkpoint file", f"{file}, which is no file", "check the path"))
     with file.open("rb") as stream:
         start = stream.read(9)
-    if start.startswith((b"PK\x03\x04", b"\x80")):
+    # The first byte of a safetensors file is the lowest of a length below 2³², and may be that of a pickle.
+    safetensors = start[4:] == b"\0\0\0\0{"
+    if start.startswith((b"PK\x03\x04", b"\x80")) and not safetensors:
         return _from_pickle(file, weights, device)
     if len(start) == 9 and start[8:] != b"{":
         remedy = (
@@ -71,6 +73,17 @@ def read(file: Path, weights: Weights | None, device: str | torch.device) -> Con
             explain("a safetensors file or one of torch.save", f"{file}, which begins with {start!r}", remedy)
         )
     return _from_safetensors(file, weights, device)
+
+
+def tensors(file: Path) -> Mapping[str, Tensor]:
+    """Return the tensors of a plain state dict of torch.save, whatever network they are of.
+
+    Raises:
+        CheckpointError: damaged, of another kind, or asking to run something.
+    """
+    data = _mapping(file)
+    _check_dense(file, data)
+    return data
 
 
 def _from_safetensors(file: Path, weights: Weights | None, device: str | torch.device) -> Contents:
@@ -119,10 +132,7 @@ def read_metadata(file: Path) -> dict[str, str]:
 
 
 def _from_pickle(file: Path, weights: Weights | None, device: str | torch.device) -> Contents:
-    data = _unpickled(file)
-    if not isinstance(data, Mapping):
-        remedy = "save model.state_dict(), not the model"
-        raise CheckpointError(explain("a dict of tensors", f"{file} with a {type(data).__name__}", remedy))
+    data = _mapping(file)
     sets = [name for name in ("ema", "model") if isinstance(data.get(name), Mapping)]
     if not sets:
         if weights is not None:
@@ -137,6 +147,14 @@ def _from_pickle(file: Path, weights: Weights | None, device: str | torch.device
     # The copy leaves the file, which may be mapped into memory and may change, and what else is in it: the optimiser.
     state, dropped = _published(file, found)
     return Contents({k: v.detach().to(device, copy=True) for k, v in state.items()}, layout, dropped, extra, None)
+
+
+def _mapping(file: Path) -> Mapping[Any, Any]:
+    data = _unpickled(file)
+    if not isinstance(data, Mapping):
+        remedy = "save model.state_dict(), not the model"
+        raise CheckpointError(explain("a dict of tensors", f"{file} with a {type(data).__name__}", remedy))
+    return data
 
 
 def _unpickled(file: Path) -> Any:

@@ -2,9 +2,11 @@ r"""What a network is trained to minimise: a loss for each sample, from data, la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from backbone.draws import Draws
@@ -13,8 +15,9 @@ from solvers.errors import explain
 
 if TYPE_CHECKING:
     from interpolants import Objective
+    from interpolants.times import Importance
 
-__all__ = ["Interpolation", "Loss", "as_loss", "dropped"]
+__all__ = ["Interpolation", "LearningLoss", "Loss", "Measured", "as_loss", "dropped"]
 
 
 class Loss(Protocol):
@@ -29,6 +32,27 @@ class Loss(Protocol):
             y: labels (N,), int64, 0 … num_classes - 1; None for a network without labels.
             draws: the random numbers of these samples; nothing else may be drawn from.
         """
+        ...
+
+
+@runtime_checkable
+class LearningLoss(Loss, Protocol):
+    """A loss with a state of its own, which it changes once a step; the state is part of every checkpoint."""
+
+    def learn(self, gather: Callable[[Tensor], Tensor]) -> None:
+        """Learn from the calls since the last time, which were one step.
+
+        Args:
+            gather: the part (n, …) of this process → those of all, in the order of the samples; every process calls it.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as JSON."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take a state back, and forget calls that were not learnt from."""
         ...
 
 
@@ -56,7 +80,64 @@ class Interpolation:
         batch = objective.at(x_data, draws.normal("noise", tuple(x_data.shape[1:])), time)
         output = model(batch.x_t, time, y, drop_labels=dropped(model, draws)).float()
         losses: Tensor = objective.losses(output, batch.target, time)
+        self._measured(time, output, batch.target)
         return losses
+
+    def _measured(self, time: Tensor, output: Tensor, target: Tensor) -> None:
+        """Be told of the outputs at some times; the plain loss does not mind."""
+
+
+@dataclass(frozen=True)
+class Measured(Interpolation):
+    """The loss of an interpolant whose times, of an ``Importance``, follow the losses of the steps before.
+
+    After each step the histogram gets the losses of all processes in the order of the samples, so it does not depend on
+    how many there are. A step with a loss that is not finite teaches nothing. Each step waits for the device.
+
+    Args:
+        objective: with such times, alone or inside others such as ``Stratified(Importance())``.
+    """
+
+    _calls: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def learn(self, gather: Callable[[Tensor], Tensor]) -> None:
+        """Let the histogram remember the losses of a step."""
+        rows = gather(torch.cat(self._calls)).cpu()
+        self._calls.clear()
+        if bool(torch.isfinite(rows).all()):
+            self._histogram.update(rows[:, 0], rows[:, 1], self.objective.schedule)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the histogram as JSON."""
+        return self._histogram.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take a histogram back, and forget calls that were not learnt from."""
+        self._calls.clear()
+        self._histogram.load_state_dict(state)
+
+    @property
+    def _histogram(self) -> Importance:
+        found = importance(self.objective)
+        if found is None:
+            raise TypeError(explain("times with an Importance", repr(self.objective.times), "use Interpolation"))
+        return found
+
+    def _measured(self, time: Tensor, output: Tensor, target: Tensor) -> None:
+        # Without a gradient it is an evaluation, which is no part of a step.
+        if output.requires_grad:
+            losses = self.objective.integrand(output.detach(), target, time)
+            self._calls.append(torch.stack([time.to(losses.dtype), losses], 1))
+
+
+def importance(objective: Objective) -> Importance | None:
+    """Return the histogram that the times of an objective follow, or None."""
+    from interpolants.times import Importance
+
+    times: Any = objective.times
+    while not isinstance(times, Importance) and hasattr(times, "times"):
+        times = times.times
+    return times if isinstance(times, Importance) else None
 
 
 def dropped(model: SiT, draws: Draws) -> Tensor:
@@ -73,7 +154,7 @@ def as_loss(objective: object) -> Loss:
     from interpolants import Objective
 
     if isinstance(objective, Objective):
-        return Interpolation(objective)
+        return Interpolation(objective) if importance(objective) is None else Measured(objective)
     if not callable(objective):
         remedy = "pass interpolants.Objective(Linear()), or a loss of backbone.losses"
         raise TypeError(explain("an objective", repr(objective), remedy))

@@ -3,6 +3,8 @@ r"""SiT: a transformer :math:`v(x_t, t, y)` on patches, conditioned by adaptive 
 .. math:: c = \mathrm{time}(t) + \mathrm{label}(y), \qquad h_0 = \mathrm{patches}(x_t) + \mathrm{position},
           \qquad h_{l+1} = \mathrm{block}_l(h_l, c), \qquad v = \mathrm{unpatchify}(\mathrm{final}(h_L, c))
 
+A flow map also takes the start r of an interval, and adds :math:`\mathrm{length}(t - r)` to the embedding of t.
+
 Time runs from data at :math:`t = 0` to noise at :math:`t = 1`. Parameter names and shapes are those of the published
 checkpoints.
 
@@ -60,6 +62,7 @@ class SiT(nn.Module):
         width = config.hidden_size
         self.x_embedder = PatchEmbedding(config)
         self.t_embedder = TimeEmbedding(width)
+        self.length_embedder = TimeEmbedding(width) if config.flow_map else None
         self.y_embedder = (
             LabelEmbedding(config.num_classes, width, config.class_dropout) if config.num_classes else None
         )
@@ -71,7 +74,9 @@ class SiT(nn.Module):
             self.pos_embed = nn.Parameter(torch.zeros(1, config.tokens, width))
         self.blocks = nn.ModuleList(make_block(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(config)
-        self.reset_parameters()
+        # On the meta device there are no numbers to draw, and torch would load its compiler to draw none.
+        if not self.x_embedder.proj.weight.is_meta:
+            self.reset_parameters()
 
     @classmethod
     def for_vectors(cls, features: int, /, **overrides: Any) -> SiT:
@@ -102,9 +107,13 @@ class SiT(nn.Module):
             nn.init.zeros_(patch.bias)
         if self.y_embedder is not None:
             nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
-        for module in self.t_embedder.mlp:
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
+        for embedder in (self.t_embedder, self.length_embedder):
+            for module in () if embedder is None else embedder.mlp:
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, std=0.02)
+        if self.length_embedder is not None:
+            # MeanFlow draws these too; from zero, a network that continues a velocity begins as that velocity.
+            nn.init.zeros_(self.length_embedder.get_parameter("mlp.2.weight"))
         if self.config.modulated:
             for layer in [*self.blocks, self.final_layer]:
                 nn.init.zeros_(layer.adaLN_modulation[1].weight)
@@ -112,7 +121,15 @@ class SiT(nn.Module):
         if self.pos_embed is not None and self.pos_embed.requires_grad:
             nn.init.normal_(self.pos_embed, std=0.02)
 
-    def forward(self, x: Tensor, time: Time, y: Tensor | None = None, *, drop_labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Time,
+        y: Tensor | None = None,
+        *,
+        drop_labels: Tensor | None = None,
+        start: Time | None = None,
+    ) -> Tensor:
         """Return the prediction at ``x``; with ``learn_sigma`` this is the first half of :meth:`both_halves`.
 
         Args:
@@ -123,6 +140,7 @@ class SiT(nn.Module):
                 network without labels.
             drop_labels: boolean (N,), the labels to replace by the null class. With None, training mode draws them
                 with probability ``class_dropout`` from torch's global generator and evaluation mode drops none.
+            start: :math:`r` ≤ t where the config has ``flow_map``, of the kinds of ``time``; None is t.
 
         Returns:
             the shape and dtype of x.
@@ -130,10 +148,16 @@ class SiT(nn.Module):
         Raises:
             ValueError: a shape or dtype does not fit, or labels on the host are out of range.
         """
-        return self.both_halves(x, time, y, drop_labels=drop_labels)[:, : self.config.in_channels]
+        return self.both_halves(x, time, y, drop_labels=drop_labels, start=start)[:, : self.config.in_channels]
 
     def both_halves(
-        self, x: Tensor, time: Time, y: Tensor | None = None, *, drop_labels: Tensor | None = None
+        self,
+        x: Tensor,
+        time: Time,
+        y: Tensor | None = None,
+        *,
+        drop_labels: Tensor | None = None,
+        start: Time | None = None,
     ) -> Tensor:
         """Return all output channels, (N, 2C, …) with ``learn_sigma``; arguments as for :meth:`forward`.
 
@@ -143,13 +167,14 @@ class SiT(nn.Module):
         config = self.config
         check_image(x, config.in_channels, config.size)
         time_N = time_vector(time, x, index=config.timesteps is not None)
+        start_N = self._start(start, time_N, x)
         if y is not None or config.num_classes:
             # Looking at values would synchronise a device and break a compiled graph.
             on_host = y.device.type == "cpu" and not torch.compiler.is_compiling() if isinstance(y, Tensor) else False
             check_labels(y, x.shape[0], config.num_classes, values=on_host)
 
         weight = self.x_embedder.proj.weight
-        embeddings = self._embeddings(time_N, y, drop_labels)
+        embeddings = self._embeddings(time_N, start_N, y, drop_labels)
         if config.modulated:
             c = reduce(torch.add, embeddings) if config.condition == "sum" else torch.cat(embeddings, dim=1)
         else:
@@ -169,13 +194,25 @@ class SiT(nn.Module):
         out_NTP = self.final_layer(x_NTD, c)
         return unpatchify(out_NTP, config.patch_size, config.out_channels, config.grid).to(x.dtype)
 
-    def _embeddings(self, time_N: Tensor, y: Tensor | None, drop_labels: Tensor | None) -> list[Tensor]:
-        """Return the embeddings (N, D) of time and, with labels, of the label, in float32 or better."""
+    def _start(self, start: Time | None, time_N: Tensor, x: Tensor) -> Tensor:
+        """Return the start of the interval, (N,), which is its end where none is given."""
+        if start is None:
+            return time_N
+        if self.length_embedder is None:
+            remedy = "build the network with flow_map=True, or few_step.as_flow_map(model) from this one"
+            raise ValueError(explain("a network that takes a start", "flow_map=False in its config", remedy))
+        return time_vector(start, x, name="start")
+
+    def _embeddings(
+        self, time_N: Tensor, start_N: Tensor, y: Tensor | None, drop_labels: Tensor | None
+    ) -> list[Tensor]:
+        """Return the embeddings (N, D) of time, with that of t − r, and of the label if any, in float32 or better."""
         # The features follow the weights up to float64, never below float32.
-        time_N = time_N.to(torch.promote_types(self.x_embedder.proj.weight.dtype, torch.float32))
-        if self.config.time_scale != 1:
-            time_N = self.config.time_scale * time_N
-        embeddings = [self.t_embedder(time_N)]
+        dtype = torch.promote_types(self.x_embedder.proj.weight.dtype, torch.float32)
+        scale = self.config.time_scale
+        embeddings = [self.t_embedder(_scaled(time_N.to(dtype), scale))]
+        if self.length_embedder is not None:
+            embeddings[0] = embeddings[0] + self.length_embedder(_scaled((time_N - start_N).to(dtype), scale))
         if self.y_embedder is not None:
             embeddings.append(self.y_embedder(y, drop_labels).to(embeddings[0].dtype))
         return embeddings
@@ -193,6 +230,10 @@ class SiT(nn.Module):
             group = self.blocks[first : first + every]
             x_NTD = checkpoint(_chain, group, x_NTD, c, angles_TF, use_reentrant=False, preserve_rng_state=False)
         return x_NTD
+
+
+def _scaled(time_N: Tensor, scale: float) -> Tensor:
+    return time_N if scale == 1 else scale * time_N
 
 
 def _has_tangent(x: Tensor) -> bool:

@@ -17,6 +17,7 @@ __all__ = ["Shapes", "check_shapes", "infer_config"]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 _PATCH, _POSITION, _LABELS = "x_embedder.proj.weight", "pos_embed", "y_embedder.embedding_table.weight"
+_LENGTH = "length_embedder.mlp.0.weight"
 _HIDDEN, _LAST = "blocks.0.mlp.fc1.weight", "final_layer.linear.weight"
 #: The tensor that shows a field, and what its shape is to be.
 _SHOWN_BY = {
@@ -28,6 +29,7 @@ _SHOWN_BY = {
     "mlp_ratio": (_HIDDEN, "(hidden, width)"),
     "num_classes": (_LABELS, "(classes + 1, width)"),
     "learn_sigma": (_LAST, "(p² times once or twice the channels, width)"),
+    "flow_map": (_LENGTH, "(width, 256), in a flow map alone"),
 }
 #: The heads leave no trace in a shape; these are the published widths'.
 _HEADS = {config.hidden_size: config.num_heads for config in SIZES.values()}
@@ -95,6 +97,7 @@ def _fields(shapes: Shapes) -> dict[str, Any]:
     """Return the fields of a config that the tensors show; a missing or odd tensor shows nothing."""
     depth = len({name.split(".")[1] for name in shapes if name.startswith("blocks.")})
     fields: dict[str, Any] = {"depth": depth} if depth else {}
+    fields["flow_map"] = _LENGTH in shapes
     match shapes.get(_PATCH):
         case (width, channels, p, q) if p == q and width * channels * p > 0:
             fields |= {"hidden_size": width, "in_channels": channels, "patch_size": p}
@@ -134,6 +137,9 @@ def _reasons(shapes: Shapes, config: SiTConfig) -> list[str]:
             means = f"is for {value}×{value} inputs"
             if shapes[_PATCH][1] == 4:
                 means = f"is for {8 * value}-pixel images ({value}×{value} latents)"
+        if field == "flow_map":
+            reasons.append(f"{tensor} is {shapes.get(tensor, 'missing')}: the file has {field}={value}, not {ours}")
+            continue
         shown = f"{tensor} is {shapes[tensor]}" if tensor in shapes else f"of the {tensor} there are {value}"
         reasons.append(f"{shown}: the checkpoint {means}, the config {field}={ours!r}")
     return reasons

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from solvers.errors import closest, explain
 
-__all__ = ["prediction", "schedule", "spelled", "times", "weight"]
+__all__ = ["laws", "prediction", "schedule", "spelled", "times", "weight"]
 
 
-def spelled(text: str, known: Mapping[str, Callable[..., Any]], what: str) -> Any:
+Makers = Mapping[str, Callable[..., Any]]
+
+
+def spelled(text: str, known: Makers, what: str, inside: Makers | None = None) -> Any:
     """Return the object that a text spells; nothing else than the known names is ever called.
 
     Args:
         text: ``Name``, or ``Name(1.5, steps=10)`` with numbers, text, tuples, None, booleans or such objects inside.
         known: what makes the object, by name.
         what: what the object is, for messages.
+        inside: what may also be among the arguments, by name.
 
     Raises:
         ValueError: an unknown name (the closest is named), or a text that spells no object.
@@ -25,7 +30,7 @@ def spelled(text: str, known: Mapping[str, Callable[..., Any]], what: str) -> An
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        value = _value(tree, known, what)
+        value = _value(tree, known, {**known, **(inside or {})}, what)
     except SyntaxError as error:
         remedy = f"write a name, or a name with arguments: one of {', '.join(known)}"
         raise ValueError(explain(f"{what} as text", repr(text), remedy)) from error
@@ -36,16 +41,16 @@ def spelled(text: str, known: Mapping[str, Callable[..., Any]], what: str) -> An
     return value
 
 
-def _value(tree: ast.expr, known: Mapping[str, Callable[..., Any]], what: str) -> Any:
+def _value(tree: ast.expr, known: Makers, inside: Makers, what: str) -> Any:
     match tree:
         case ast.Name(id=name):
             return _maker(name, known, what)()
         case ast.Call(func=ast.Name(id=name), args=places, keywords=names):
-            arguments = [_value(place, known, what) for place in places]
-            options = {str(item.arg): _value(item.value, known, what) for item in names}
+            arguments = [_value(place, inside, inside, what) for place in places]
+            options = {str(item.arg): _value(item.value, inside, inside, what) for item in names}
             return _maker(name, known, what)(*arguments, **options)
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
-            return tuple(_value(part, known, what) for part in parts)
+            return tuple(_value(part, inside, inside, what) for part in parts)
         case ast.Constant(value=value):
             return value
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
@@ -54,7 +59,11 @@ def _value(tree: ast.expr, known: Mapping[str, Callable[..., Any]], what: str) -
     raise ValueError(explain(f"{what}: names and plain values", ast.unparse(tree), remedy))
 
 
-def _maker(name: str, known: Mapping[str, Callable[..., Any]], what: str) -> Callable[..., Any]:
+def _same(value: Any) -> Any:
+    return value
+
+
+def _maker(name: str, known: Makers, what: str) -> Callable[..., Any]:
     if name not in known:
         remedy = f"did you mean {closest(name, known)}?"
         raise ValueError(explain(f"{what}, one of {', '.join(known)}", repr(name), remedy))
@@ -86,16 +95,21 @@ def prediction(text: str) -> Any:
 
 
 def weight(text: str) -> Any:
-    """Return a weight of the loss, such as ``MinSNR(5)``."""
+    """Return a weight of the loss, such as ``MinSNR(5)`` or ``Of(Noise)``."""
     from interpolants import weights
+    from interpolants.prediction import PREDICTIONS
 
     known = {name: getattr(weights, name) for name in weights.__all__ if name[0].isupper() and name != "Weight"}
-    return spelled(text, known, "a weight")
+    return spelled(text, known, "a weight", {name: partial(_same, value) for name, value in PREDICTIONS.items()})
 
 
 def times(text: str) -> Any:
     """Return a law of training times, such as ``Stratified(LogitNormal(0, 1))``."""
-    from interpolants import times as laws
+    return spelled(text, laws(), "a law of times")
 
-    known = {name: getattr(laws, name) for name in laws.__all__ if name not in ("Law", "Times", "Shape")}
-    return spelled(text, known, "a law of times")
+
+def laws() -> dict[str, Callable[..., Any]]:
+    """Return what makes laws of training times, by name."""
+    from interpolants import times as module
+
+    return {name: getattr(module, name) for name in module.__all__ if name not in ("Law", "Times", "Shape")}

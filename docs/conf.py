@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "cost_tables",
+    "digits_tables",
     "evidence",
     "sampler_tables",
     "stochastic_tables",
@@ -52,10 +53,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(collections|contextlib|fractions|np|numpy|os|pathlib|sympy|torch)\..*"),
     ("py:class", r"Array|ArrayLike|Axes|Field|Figure|Floats|Grid|NDArray|Tensor|Terms"),
     ("py:class", r"interpolants\.equivalence\._Change"),  # in the signatures of what transfer makes
-    (
-        "py:(class|obj)",
-        r"backbone\.(ema(\.\w+)?\.M|train\.Schedule)",
-    ),  # a type variable and a protocol, in signatures only
+    ("py:(class|obj)", r"backbone\.ema(\.\w+)?\.M|Loss|Probe"),  # a type variable and protocols, in signatures only
 ]
 
 doctest_global_setup = "import numpy as np"

@@ -13,7 +13,12 @@ from tables import ROOT, SYMBOLS, Generated, code, math, table
 FORMULAS = ROOT / "docs" / "formulas.json"
 PRECISION = ROOT / "benchmarks" / "results" / "precision.csv"
 ORDERS = ROOT / "benchmarks" / "results" / "sampler_orders.json"
+EVALUATION = ROOT / "benchmarks" / "results" / "evaluate.json"
 WORK = ROOT / "benchmarks" / "results" / "work_precision.json"
+STORE = ROOT / "benchmarks" / "results" / "store.json"
+FEW = ROOT / "benchmarks" / "results" / "few_step.json"
+NETWORK = ROOT / "benchmarks" / "results" / "backbone.json"
+DEVICE = ROOT / "benchmarks" / "results" / "backbone_device.json"
 
 
 class Formulas(Generated):
@@ -141,10 +146,120 @@ def _race(row: dict[str, Any]) -> tuple[Any, ...]:
     return f"{row['error']:.0e}", *counts, theirs, _number(row.get("ratio"), "{:.2f}")
 
 
+class LatentRates(Generated):
+    """What reading, opening and encoding of a latent store were measured to cost."""
+
+    sources = ("benchmarks/results/store.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(STORE.read_text())
+        lines = []
+        for row in data["rows"]:
+            if row["part"] == "read":
+                lines.append((f"{row['reader']}", f"{row['records_per_core_second']:,.0f} records per second"))
+            elif row["part"] == "open":
+                held = f"{1000 * row['seconds']:.0f} ms, {row['opening_mib'] + row['reading_mib']:.0f} MiB"
+                lines.append((f"opening {row['records']:,} records, and memory with 10,240 of them read", held))
+            elif row["vae"]:
+                rate = f"{row['images_per_core_second']:.2g} images per second, {row['share_of_vae']:.0%} of it the VAE"
+                lines.append((f"encoding by a VAE {row['vae']}", rate))
+            else:
+                lines.append(("decoding and cropping JPEG", f"{row['images_per_core_second']:.0f} images per second"))
+        return [table((f"{data['processor']}, {data['date']}", "one core"), lines)]
+
+
+class EvaluationCost(Generated):
+    """Seconds and memory of each number of an evaluation, in both ways."""
+
+    sources = ("benchmarks/results/evaluate.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(EVALUATION.read_text())
+        rows = [
+            (row["case"], code(row["way"]), f"{row['seconds']:.1f}", f"{row['peak_mb']:.0f}") for row in data["rows"]
+        ]
+        versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+        note = nodes.paragraph("", f"{data['date']}, {data['processor']}, {versions}.")
+        return [table(("case", "way", "seconds", "MB beyond the input"), rows), note]
+
+
+class FewStep(Generated):
+    """For each objective and number of sampling steps: accuracy, Fréchet distance and spread."""
+
+    sources = ("benchmarks/results/few_step.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(FEW.read_text())
+        head = ("objective", "from", "steps", "sampling", "evaluations", "accuracy", "Fréchet", "spread")
+        line = f"{data['date']}, torch {data['versions']['torch']}, {data['processor']}"
+        return [table(head, [_few_step_cells(row) for row in data["rows"]]), nodes.paragraph("", line)]
+
+
+def _few_step_cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    shown = ("accuracy", "{:.3f}"), ("frechet", "{:.2f}"), ("within", "{:.2f}")
+    scores = tuple(_with_spread(row, name, form) for name, form in shown)
+    if "steps" not in row:
+        return row["objective"], "", "", "", "", *scores
+    begun = row["from"] or "new weights"
+    return row["objective"], begun, str(row["train_steps"]), row["method"], str(row["nfe"]), *scores
+
+
+def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
+    spread = row.get(f"{name} spread")
+    return form.format(row[name]) + ("" if spread is None else f" ± {form.format(spread)}")
+
+
+class NetworkSpeed(Generated):
+    """The network beside its peer and beside the convolution, how long it is built, and what a GPU does if recorded."""
+
+    sources = ("benchmarks/results/backbone*.json",)
+
+    def build(self) -> list[nodes.Node]:
+        data = json.loads(NETWORK.read_text())
+        versions = ", ".join(f"{name} {data['versions'][name]}" for name in ("torch", "diffusers"))
+        result: list[nodes.Node] = [nodes.paragraph("", f"{data['processor']}, {versions}, {data['date']}.")]
+        for parts, other in ((("eager", "compiled"), "diffusers"), (("patches",), "other")):
+            rows = [row for row in data["rows"] if row["part"] in parts]
+            head = ("pass", "threads", "", "ours, s", f"{other}, s", "ratio", "80 % of the ratios", "work", "least")
+            if rows:
+                result.append(table(head, [_pair(row) for row in rows]))
+        rows = [row for row in data["rows"] if row["part"] == "build"]
+        cells = [(row["size"], f"{row['seconds']:.2f}", f"{row['most']:.2f}", str(row["runs"])) for row in rows]
+        result.append(table(("on the meta device", "s", "the slowest, s", "processes"), cells))
+        return result + (_device() if DEVICE.exists() else [])
+
+
+def _pair(row: dict[str, Any]) -> tuple[Any, ...]:
+    seconds = (f"{row[key]:.3f}" for key in ("ours", "other"))
+    spread = f"{row['p10']:.2f} to {row['p90']:.2f}"
+    ratios = (f"{row['ratio']:.2f}", spread, f"{row['work']:.2f}", f"{row['least']:.2f}")
+    return row["pass"], str(row["threads"]), row.get("other is", row["part"]), *seconds, *ratios
+
+
+def _device() -> list[nodes.Node]:
+    data = json.loads(DEVICE.read_text())
+    rate = next(row["teraflops"] for row in data["rows"] if "teraflops" in row)
+    said = f"{data['device']}, torch {data['versions']['torch']}, {data['date']}; dense products {rate:.0f} TFLOP/s."
+    head = ("size", "pass", "kind", "batch", "images/s", "share of the rate", "GiB")
+    measured = [row for row in data["rows"] if "images/s" in row]
+    cells = [
+        (
+            *(str(row[key]) for key in ("size", "what", "kind", "batch")),
+            *(f"{row['images/s']:.0f}", f"{row['share']:.0%}", f"{row['GiB']:.1f}"),
+        )
+        for row in measured
+    ]
+    return [nodes.paragraph("", said), table(head, cells)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("formulas", Formulas)
     app.add_directive("precision", Precision)
     app.add_directive("sampler-orders", SamplerOrders)
+    app.add_directive("evaluation-cost", EvaluationCost)
     app.add_directive("work-precision", WorkPrecision)
+    app.add_directive("latent-rates", LatentRates)
+    app.add_directive("few-step", FewStep)
+    app.add_directive("network-speed", NetworkSpeed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

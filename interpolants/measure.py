@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -38,7 +39,8 @@ class End:
     @property
     def is_pole(self) -> bool:
         """Whether the value is infinite there."""
-        return bool(np.isinf(self.limit))
+        # Not by numpy, in which torch.compile would see an array.
+        return math.isinf(self.limit)
 
 
 class Exact:

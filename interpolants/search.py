@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from types import ModuleType
@@ -24,7 +24,8 @@ from sympy.polys.polyerrors import PolynomialError
 from interpolants.budget import within
 from interpolants.drafts import Draft, Piece
 from interpolants.endpoints import fit
-from interpolants.measure import Domain, Exact, ulp_errors
+from interpolants.last_bit import NUDGED
+from interpolants.measure import Domain, End, Exact, ulp_errors
 from interpolants.printing import PREAMBLE
 from interpolants.rewriting import effort, forms
 from solvers.errors import explain
@@ -148,12 +149,29 @@ def _branches(expression: Piecewise, symbol: Symbol, domain: Domain, floor: floa
     return Draft(symbol, (float(domain[0]), float(domain[1])), tuple(pieces), points), error
 
 
-def _points(exact: Exact) -> tuple[tuple[float, float], ...]:
-    return tuple((end.time, end.limit) for k, end in enumerate(exact.ends) if not exact.end_is_float(k))
-
-
 def _single(exact: Exact, form: Expr) -> Draft:
-    return Draft(exact.symbol, exact.domain, (Piece(exact.domain[1], form),), _points(exact))
+    return _settled(exact, (Piece(exact.domain[1], form),))
+
+
+def _settled(exact: Exact, pieces: tuple[Piece, ...]) -> Draft:
+    """Join pieces, and state the limit at an end that no float equals, or where an infinity hangs on a last bit."""
+    plain = Draft(exact.symbol, exact.domain, pieces)
+    ends = [(end, exact.end_is_float(k)) for k, end in enumerate(exact.ends)]
+    points = tuple((end.time, end.limit) for end, is_float in ends if not is_float or _by_luck(plain, end))
+    return replace(plain, points=points)
+
+
+def _by_luck(draft: Draft, end: End) -> bool:
+    """Whether an infinite limit is met at an end on this processor only."""
+    if not np.isinf(end.limit):
+        return False
+    with np.errstate(all="ignore"):
+        values = [
+            compile_body(draft.array, str(draft.symbol), library, "array")(np.asarray([end.time], dtype))[0]
+            for library in NUDGED
+            for dtype in (np.float64, np.float32)
+        ]
+    return bool(np.isfinite(values).any())
 
 
 def _trials(exact: Exact, floor: float, thorough: bool, seconds: float) -> list[_Trial]:
@@ -229,7 +247,7 @@ def _assemble(exact: Exact, left: _Trial, right: _Trial) -> Draft:
         pieces += [Piece(hi - width, right.form), Piece(hi, expansion)] if expansion else []
     if not pieces or pieces[-1].stop < hi:
         pieces.append(Piece(hi, right.form))
-    return Draft(exact.symbol, exact.domain, tuple(pieces), _points(exact))
+    return _settled(exact, tuple(pieces))
 
 
 def _expandable(exact: Exact, which: int) -> bool:

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 import backbone
+import backbone.evaluate
+import backbone.few_step
 import interpolants
 import solvers
+from backbone import plots as backbone_plots
 from interpolants import diffusion, guidance, plots, times, weights
 from interpolants.adapters import diffusers as diffusers_adapter
 from interpolants.adapters import transport
@@ -23,7 +26,7 @@ PUBLIC = {
     for module in (
         *(interpolants, diffusion, guidance, weights, times, plots, diffusers_adapter, transport),
         *(solvers, compiled, inverted, likelihood, noise, order),
-        backbone,
+        *(backbone, backbone.evaluate, backbone.few_step, backbone_plots),
     )
     for name in module.__all__
 }

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from backbone.train.run_config import RunConfig, read_config
+from backbone.config import SiTConfig
+from backbone.train.config import TrainConfig
+from backbone.train.record import Record
+from backbone.train.run_config import ObjectiveConfig, ProbeConfig, RunConfig, read_config
 
-__all__ = ["command"]
+__all__ = ["CONFIGS", "command"]
+
+#: Whose fields are flags.
+CONFIGS = (RunConfig, SiTConfig, ObjectiveConfig, TrainConfig, Record, ProbeConfig)
 
 
 def command(arguments: Sequence[str]) -> Callable[..., int]:
@@ -43,7 +49,9 @@ def command(arguments: Sequence[str]) -> Callable[..., int]:
         result = start(run, progress=not quiet)
         state = "stopped by a signal" if result.stopped else "done"
         loss = f", loss {result.losses[-1]:.4f}" if result.losses else ""
-        sys.stdout.write(f"{state}: {result.steps} of {run.training.steps} steps{loss}; {run.out}\n")
+        # Of all the processes of torchrun one speaks.
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{state}: {result.steps} of {run.training.steps} steps{loss}; {run.out}")
         return 0
 
     return train

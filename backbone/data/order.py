@@ -39,7 +39,8 @@ class Order:
         if epoch not in self._known:
             # A batch that spans two epochs needs both.
             self._known = {known: order for known, order in self._known.items() if abs(known - epoch) == 1}
-            # The seed and the epoch are mixed by a multiplication that has an inverse, so that no two pairs share one.
-            generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + epoch) % 2**63)
+            # Near seeds are sent far apart, and no draw of a batch (backbone.draws) has the same generator.
+            mixed = self.seed * 0x9E3779B97F4A7C15 + epoch * 64 + 63
+            generator = torch.Generator().manual_seed(mixed % 2**63)
             self._known[epoch] = torch.randperm(self.count, generator=generator)
         return self._known[epoch]

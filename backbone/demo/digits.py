@@ -17,11 +17,12 @@ from backbone.data.arrays import Arrays
 from backbone.data.digits import Digits, DigitsClassifier, fit_classifier, load_digits
 from backbone.evaluate import conditional_accuracy, frechet_distance
 from backbone.model import SiT
+from backbone.plots import Run, training_page
 from backbone.sample import sample
 from backbone.train import TrainConfig, TrainResult, train
 from interpolants import Linear, Objective, Schedule
 from interpolants import diffusion as w
-from interpolants.plots import COLOURS, style
+from interpolants.plots import style
 from solvers import uniform
 
 __all__ = ["MODEL", "run", "table", "training"]
@@ -112,16 +113,11 @@ def _curve(losses: Sequence[float], points: int = 100) -> list[dict[str, float]]
 
 
 def _training_figure(result: TrainResult, out: Path) -> None:
-    from matplotlib.figure import Figure
-
-    curve = _curve(result.losses)
+    run = Run(
+        "SiT on digits", np.arange(1, len(result.losses) + 1, dtype=np.float64), {"loss": np.array(result.losses)}
+    )
+    figure = training_page([run])
     with style():
-        figure = Figure(figsize=(5.5, 3.2), layout="constrained")
-        ax = figure.subplots()
-        ax.plot(range(1, len(result.losses) + 1), result.losses, color="0.8", linewidth=0.6, label="each step")
-        ax.plot([p["step"] for p in curve], [p["loss"] for p in curve], color=COLOURS[0], label="mean of a stretch")
-        ax.set(xlabel="training step", ylabel="velocity loss", yscale="log", title="SiT on digits")
-        ax.legend()
         figure.savefig(out / "training.png")
 
 

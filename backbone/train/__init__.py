@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from backbone.train.loop import TrainResult, train
     from backbone.train.readings import NonFiniteLossError
     from backbone.train.record import Record
+    from backbone.train.run_config import RunConfig
 
-__all__ = ["NonFiniteLossError", "Record", "TrainConfig", "TrainResult", "train"]
+__all__ = ["NonFiniteLossError", "Record", "RunConfig", "TrainConfig", "TrainResult", "train"]
 
 _HOME = {
     "NonFiniteLossError": "readings",
     "Record": "record",
+    "RunConfig": "run_config",
     "TrainConfig": "config",
     "TrainResult": "loop",
     "train": "loop",

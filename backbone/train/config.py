@@ -33,6 +33,8 @@ class TrainConfig:
         decay: ``"constant"``, or ``"cosine"`` for a half cosine to zero at the last step.
         clip_norm: largest norm of the gradient; None does not clip.
         ema_decay: of the averaged weights; None keeps no average.
+        ema_widths: relative widths σ_rel of power-function averages to keep as well, such as (0.05, 0.1), from whose
+            snapshots any width between can be had after the training.
         ema_warmup: let the decay grow as (1 + n)/(10 + n), for short runs.
         precision: ``"float32"``; ``"tf32"``, the published one, in which a CUDA device rounds what it multiplies to 10
             bits; ``"bfloat16"``; or ``"float16"`` with a scaled loss. In the last two the network runs under autocast.
@@ -62,6 +64,7 @@ class TrainConfig:
     clip_norm: float | None = None
     ema_decay: float | None = 0.9999
     ema_warmup: bool = False
+    ema_widths: tuple[float, ...] = ()
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     parallel: Literal["ddp", "fsdp"] = "ddp"
@@ -78,21 +81,37 @@ class TrainConfig:
             check_count("micro_batch", self.micro_batch)
         for name in ("ema_warmup", "compile"):
             check_flag(name, getattr(self, name))
-        for name, value in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(
-                    explain(f"a finite {name} > 0", str(value), "the paper uses learning_rate=1e-4, no clipping")
-                )
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(explain("a finite weight_decay ≥ 0", str(self.weight_decay), "the paper uses 0"))
-        if len(self.betas) != 2 or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas):
-            raise ValueError(explain("two betas in [0, 1)", str(self.betas), "the paper uses (0.9, 0.999)"))
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ValueError(explain("ema_decay in [0, 1) or None", str(self.ema_decay), "the paper uses 0.9999"))
+        self._check_samples()
+        self._check_numbers()
+        if not isinstance(self.ema_widths, tuple) or not all(is_number(width) for width in self.ema_widths):
+            remedy = "two, 0.05 and 0.1, are usual"
+            raise ValueError(explain("a tuple of relative widths ema_widths", repr(self.ema_widths), remedy))
         check_choice("decay", self.decay, ("constant", "cosine"))
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("parallel", self.parallel, ("ddp", "fsdp"))
         check_choice("on_non_finite", self.on_non_finite, ("stop", "skip", "rollback"))
+
+    def _check_samples(self) -> None:
+        """Refuse more samples than have numbers, at the first step and not at the last."""
+        if self.seed >= 2**64:
+            raise ValueError(explain("a seed below 2**64", str(self.seed), "pass a smaller one"))
+        if self.steps * self.batch_size > 2**32:
+            remedy = f"train for at most {2**32 // self.batch_size} steps, and go on with another seed"
+            raise ValueError(explain("steps · batch_size ≤ 2**32 samples", f"{self.steps} · {self.batch_size}", remedy))
+
+    def _check_numbers(self) -> None:
+        optional = {} if self.clip_norm is None else {"clip_norm": self.clip_norm}
+        for name, value in {"learning_rate": self.learning_rate, **optional}.items():
+            if not is_number(value) or value <= 0:
+                remedy = "the paper uses learning_rate=1e-4, no clipping"
+                raise ValueError(explain(f"a finite {name} > 0", repr(value), remedy))
+        if not is_number(self.weight_decay) or self.weight_decay < 0:
+            raise ValueError(explain("a finite weight_decay ≥ 0", repr(self.weight_decay), "the paper uses 0"))
+        betas = self.betas if isinstance(self.betas, tuple) else ()
+        if len(betas) != 2 or not all(is_number(beta) and 0 <= beta < 1 for beta in betas):
+            raise ValueError(explain("a tuple of two betas in [0, 1)", repr(self.betas), "the paper uses (0.9, 0.999)"))
+        if self.ema_decay is not None and not (is_number(self.ema_decay) and 0 <= self.ema_decay < 1):
+            raise ValueError(explain("ema_decay in [0, 1) or None", repr(self.ema_decay), "the paper uses 0.9999"))
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, the first step being 0."""
@@ -110,4 +129,4 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return dataclasses.asdict(self) | {"betas": list(self.betas)}
+        return dataclasses.asdict(self) | {"betas": list(self.betas), "ema_widths": list(self.ema_widths)}

@@ -7,6 +7,7 @@ batches are the same for any number of processes, and what a run has to remember
 
 from __future__ import annotations
 
+import re
 import time as clock
 from collections.abc import Callable
 from contextlib import closing
@@ -25,7 +26,7 @@ from backbone.losses import Loss, as_loss
 from backbone.model import SiT
 from backbone.train.config import TrainConfig
 from backbone.train.journal import Journal, Probe
-from backbone.train.parallel import Spread
+from backbone.train.parallel import Spread, arithmetic
 from backbone.train.readings import Readings
 from backbone.train.record import Record
 from backbone.train.signals import stop_signals
@@ -46,7 +47,7 @@ class TrainResult:
     Attributes:
         model: the network that was passed in, trained in place.
         ema: the average of its weights, or None; ``result.ema.model`` is the network to sample from.
-        losses: the loss of every step that this call made.
+        losses: the loss of every step that this call made, in order.
         seconds: wall-clock time.
         steps: how many steps were made in all, those of earlier runs in the folder included.
         stopped: a signal ended the training before its last step.
@@ -74,6 +75,7 @@ def train(
     folder: Path | None = None,
     record: Record | None = None,
     extra: dict[str, Any] | None = None,
+    described: dict[str, Any] | None = None,
     probe: Probe | None = None,
     on_step: Callable[[int, float], None] | None = None,
     progress: bool = False,
@@ -88,29 +90,37 @@ def train(
         data: what it learns from, such as ``Arrays(images, labels)``.
         config: how to train.
         objective: an :class:`interpolants.Objective`, such as ``Objective(Linear())`` for the velocity, or a loss of
-            :mod:`backbone.losses`.
+            ``backbone.losses``.
         folder: where checkpoints, logs and the averaged network are kept, and where a run that was interrupted goes on;
             None keeps nothing.
         record: what is kept, and how often.
         extra: JSON to keep beside the averaged network, such as the schedule and the prediction.
+        described: JSON for ``config.json`` in the folder; None is the recipe and the record.
         probe: called as ``probe(state, here)`` in every process, as often as the record asks; the numbers it returns
             are logged.
-        on_step: called as ``on_step(step, loss)`` once for every step, in order, when the loss has been read.
+        on_step: called as ``on_step(step, loss)`` once for every step, in order, when the loss has been read; after a
+            rollback again for the steps that are made again.
         progress: show a progress bar on stderr.
 
     Raises:
-        ValueError: the data do not fit the model, or the processes do not divide the batch.
-        NonFiniteLossError: a loss is NaN or infinite; the error names the step and carries the weights.
-        OSError: the last checkpoint cannot be written.
+        ValueError: the data do not fit the model, the processes do not divide the batch, or the folder has a run of
+            another recipe, or damaged checkpoints alone.
+        NonFiniteLossError: a loss or a gradient is NaN or infinite; the error names the step and carries the weights.
+        OSError: the last checkpoint cannot be written, or another training uses the folder.
     """
     check_data(model, data)
     record, loss, began = record or Record(), as_loss(objective), clock.perf_counter()
     was_training = model.training
-    with world(next(model.parameters()).device) as here, stop_signals(active=folder is not None) as stop:
+    with (
+        world(next(model.parameters()).device) as here,
+        stop_signals(active=folder is not None) as stop,
+        arithmetic(config.precision),
+    ):
+        here.share(config.batch_size)
         state = State(model.train(), loss, config, here)
         net, order, readings = Spread(model, loss, config, here), Order(data.count, config.seed), Readings(here)
         recipe = _recipe(model, data, config, loss)
-        journal = Journal(folder, record, config, recipe, here, extra, probe, on_step, progress=progress)
+        journal = Journal(folder, record, config, recipe, here, extra, described, probe, on_step, progress=progress)
         with closing(journal):
             journal.open(state)
             stopped = False
@@ -121,10 +131,10 @@ def train(
                 mean = _gradients(net, data, order, state)
                 norm = state.gradient_norm()
                 readings.add(state.step, mean, norm, config.learning_rate_at(state.step))
-                due = (state.step + 1) % config.log_every == 0 or state.step + 1 == config.steps
+                due = journal.due(state)
                 if due and not journal.read(readings, state):
                     continue
-                state.update(norm)
+                state.update(mean, norm)
                 state.step += 1
                 journal.after(state)
                 if due or here.size == 1:
@@ -132,7 +142,8 @@ def train(
             journal.read(readings, state)
             journal.save(state)
     model.train(was_training)
-    return TrainResult(model, state.ema, journal.losses, clock.perf_counter() - began, state.step, stopped)
+    losses, seconds = list(journal.losses.values()), clock.perf_counter() - began
+    return TrainResult(model, state.ema, losses, seconds, state.step, stopped)
 
 
 def _gradients(net: Spread, data: Data, order: Order, state: State) -> Tensor:
@@ -169,5 +180,7 @@ def _recipe(model: SiT, data: Data, config: TrainConfig, loss: Loss) -> dict[str
     """Return what a run that goes on must share with the one that began: JSON."""
     free = {"attention", "checkpoint_every"}
     network = {name: value for name, value in model.config.to_dict().items() if name not in free}
-    known = {"network": network, "training": config.mathematics(), "loss": repr(loss)}
+    # A function shows where it is in memory, which another process cannot agree with.
+    learned = re.sub(r" at 0x[0-9a-f]+", "", repr(loss))
+    known = {"network": network, "training": config.mathematics(), "loss": learned}
     return known | {"data": {"count": data.count, "shape": list(data.shape), "num_classes": data.num_classes}}

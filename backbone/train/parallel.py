@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -16,7 +17,7 @@ from backbone.model import SiT
 from backbone.train.config import TrainConfig
 from backbone.train.world import World
 
-__all__ = ["Spread", "shard"]
+__all__ = ["Spread", "arithmetic", "shard"]
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -35,7 +36,7 @@ class Spread:
         self.model, self.here, self.config = model, here, config
         # The wrapper goes round the loss and not the network, so that a loss may call the network more than once, or
         # differentiate through it, and the gradients still meet in one backward pass.
-        self.net: nn.Module = _Losses(model, loss)
+        self.net: nn.Module = _Losses(torch.compile(model) if config.compile else model, loss)
         if here.size > 1 and config.parallel == "ddp":
             devices = [here.device] if here.device.type == "cuda" else None
             self.net = DistributedDataParallel(self.net, device_ids=devices, gradient_as_bucket_view=True)
@@ -61,12 +62,32 @@ class Spread:
 
 
 class _Losses(nn.Module):
-    def __init__(self, model: SiT, loss: Loss) -> None:
+    def __init__(self, model: Any, loss: Loss) -> None:
         super().__init__()
         self.model, self.loss = model, loss
 
     def forward(self, x_data: Tensor, y: Tensor | None, draws: Draws) -> Tensor:
         return self.loss(self.model, x_data, y, draws)
+
+
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Let CUDA devices round the factors of float32 products to 10 bits, or not, for as long as the block lasts.
+
+    Without this torch multiplies matrices in full and convolves with rounded factors.
+
+    Args:
+        precision: one of :data:`backbone.train.config.PRECISIONS`; all but ``"float32"`` round.
+    """
+    rounded, convolutions = precision != "float32", torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), convolutions.allow_tf32
+    torch.set_float32_matmul_precision("high" if rounded else "highest")
+    convolutions.allow_tf32 = rounded
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        convolutions.allow_tf32 = before[1]
 
 
 def shard(model: SiT) -> None:
@@ -76,6 +97,8 @@ def shard(model: SiT) -> None:
     """
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
+    # Losses make new tensors of the output and change none in place, which is what torch warns against in every step.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for part in [*model.blocks, model]:
         # By default the last part stays whole until a backward pass, which the average never makes.
         fully_shard(part, reshard_after_forward=True)

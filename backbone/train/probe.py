@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +47,7 @@ class SampleProbe:
     folder: Path | None = None
 
     def __call__(self, state: State, here: World) -> dict[str, float]:
-        """Return ``{"frechet": …}``; every process draws its share."""
+        """Return ``{"frechet": …}``, NaN where a sample is not finite; every process draws its share."""
         model, count = state.averaged, self.config.samples
         share = here.share(count, "probe.samples")
         classes = max(1, model.config.num_classes)
@@ -54,31 +56,49 @@ class SampleProbe:
         if not here.first:
             return {}
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with replaced(self.folder / f"step-{state.step:08d}.npz") as draft, draft.open("wb") as file:
-                np.savez(file, x=images.numpy(), y=labels.numpy())
+            self._keep(self.folder, state.step, images, labels)
         if self.held_out is None:
             return {}
+        if not bool(torch.isfinite(images).all()):
+            return {"frechet": math.nan}
         look = (lambda x: x.flatten(1)) if self.features is None else self.features
         return {"frechet": frechet_distance(look(images), look(self.held_out))}
 
+    def _keep(self, folder: Path, step: int, images: Tensor, labels: Tensor) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with replaced(folder / f"step-{step:08d}.npz") as draft, draft.open("wb") as file:
+                np.savez(file, x=images.numpy(), y=labels.numpy())
+        except OSError as error:
+            # The training is worth more than a picture of it.
+            warnings.warn(f"the samples of step {step} could not be written: {error}", stacklevel=2)
+
     def _draw(self, state: State, labels: Tensor, ids: Tensor) -> Tensor:
-        from interpolants import DiscreteDiffusion, denoising, probability_flow
-        from solvers import DDIM, Heun, solve, uniform
+        from interpolants import DiscreteDiffusion, denoising, probability_flow, suggest
+        from interpolants.diffusion import Zero
+        from solvers import DDIM, NonFiniteError, solve
 
         model = state.averaged
         training = model.training
         field = bind(model.eval(), labels if model.config.num_classes else None, self.config.guidance)
         noise = Draws(self.seed, ids, labels.device).normal("noise", (model.config.in_channels, *model.config.size))
         noise *= self.schedule.prior_scale
-        with torch.no_grad():
-            if model.config.timesteps is None:
-                flow = probability_flow(self.schedule, field, prediction=self.prediction)
-                drawn: Tensor = solve(flow, noise, uniform(self.config.steps), Heun()).x
-            else:
-                # A network of timesteps is asked at timesteps alone, once for each of twice as many steps.
-                chain = DiscreteDiffusion(self.schedule).respaced(2 * self.config.steps)
-                problem = denoising(chain.schedule, chain.model_of_time(field), self.prediction)
-                drawn = solve(problem, noise, chain.times, DDIM()).x
+        problem: Any
+        method: Any
+        if model.config.timesteps is None:
+            choice = suggest(self.schedule, self.prediction, Zero(), nfe=2 * self.config.steps)
+            problem = probability_flow(self.schedule, field, prediction=self.prediction)
+            times, method = choice.ts, choice.method
+        else:
+            # A network of timesteps is asked at timesteps alone, once for each of twice as many steps.
+            chain = DiscreteDiffusion(self.schedule).respaced(2 * self.config.steps)
+            problem = denoising(chain.schedule, chain.model_of_time(field), self.prediction)
+            times, method = chain.times, DDIM()
+        try:
+            with torch.no_grad():
+                drawn: Tensor = solve(problem, noise, times, method).x
+        except NonFiniteError as error:
+            # The other processes are waiting for these.
+            drawn = error.solution.x
         model.train(training)
         return drawn

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +16,21 @@ __all__ = ["NonFiniteLossError", "Reading", "Readings"]
 
 
 class NonFiniteLossError(ValueError):
-    """A loss that is NaN or infinite.
+    """A loss, or a gradient, that is NaN or infinite.
 
     Attributes:
         step: the first step whose loss is not finite; the first step of training is 0.
-        losses: the losses up to and including it, from the step that this call began with.
+        losses: the losses up to and including it, of the steps that this call made.
         state: ``{"model": …, "ema": …, "optimizer": …}`` state dicts as they were when it was noticed; with
             ``log_every=1`` that is before the weights saw the bad gradient.
     """
 
     def __init__(self, step: int, losses: list[float], state: dict[str, Any]) -> None:
+        bad = not math.isfinite(losses[-1])
         super().__init__(
             explain(
-                "a finite loss",
-                f"{losses[-1]} at step {step}",
+                "a finite loss" if bad else "a finite gradient",
+                f"{losses[-1]} at step {step}" if bad else f"NaN or infinity in it at step {step}",
                 "lower learning_rate, add warmup_steps or clip_norm=1.0, check the images for NaN; the weights are in "
                 ".state of this error, and the last checkpoint is as it was",
             )
@@ -51,13 +51,13 @@ class Reading:
 
     @property
     def finite(self) -> bool:
-        """Whether the loss is a number."""
-        return math.isfinite(self.loss)
+        """Whether the loss and the gradient are numbers."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
     def row(self) -> dict[str, Any]:
-        """Return what a log holds of it; JSON has no NaN."""
-        numbers: Mapping[str, float] = {"loss": self.loss, "grad_norm": self.grad_norm, "lr": self.learning_rate}
-        return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        """Return what a log holds of it."""
+        numbers = {"loss": self.loss, "grad_norm": self.grad_norm, "lr": self.learning_rate}
+        return numbers if self.finite else numbers | {"not_finite": True}
 
 
 class Readings:

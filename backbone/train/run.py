@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +12,16 @@ import torch
 from backbone import spelling
 from backbone.chain_loss import Chain
 from backbone.data.arrays import Arrays, Data
-from backbone.files import write_text
-from backbone.losses import Interpolation, Loss
+from backbone.data.store import Store
+from backbone.draws import Draws
+from backbone.few_step import Consistency, ImprovedMeanFlow, MeanFlow, Shortcut
+from backbone.losses import Loss, as_loss
 from backbone.model import SiT
 from backbone.train.loop import TrainResult, train
 from backbone.train.probe import SampleProbe
 from backbone.train.run_config import ObjectiveConfig, RunConfig
 from backbone.train.world import world
+from solvers.errors import explain
 
 __all__ = ["run"]
 
@@ -42,15 +45,11 @@ def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
     data, held_out = open_data(config)
     extra = {"schedule": schedule.to_dict(), "prediction": str(prediction), "training": config.training.to_dict()}
     with world(config.device) as here:
-        if config.training.precision != "float32":
-            torch.set_float32_matmul_precision("high")
+        if config.record.probe_every:
+            # Refused now, and not when the first samples are due.
+            here.share(config.probe.samples, "probe.samples")
         torch.manual_seed(config.seed)
         model = SiT(config.model).to(here.device)
-        if here.first:
-            config.out.mkdir(parents=True, exist_ok=True)
-            write_text(config.out / "config.json", json.dumps(config.to_dict(), indent=1) + "\n")
-        if config.training.compile:
-            model.compile()
         probe = SampleProbe(
             schedule, prediction, config.probe, config.training.seed, held_out, folder=config.out / "samples"
         )
@@ -62,6 +61,7 @@ def run(config: RunConfig, *, progress: bool = False) -> TrainResult:
             folder=config.out,
             record=config.record,
             extra=extra,
+            described=config.to_dict(),
             probe=probe,
             progress=progress,
         )
@@ -71,12 +71,13 @@ def loss_of(spelt: ObjectiveConfig, schedule: Any, prediction: Any) -> Loss:
     """Return the loss that a config spells, for its schedule and its prediction."""
     from interpolants import Objective
 
-    def interpolation() -> Interpolation:
+    def interpolation() -> Loss:
         weight, times = spelling.weight(spelt.weight), spelling.times(spelt.times)
-        return Interpolation(Objective(schedule, prediction, weight, times))
+        return as_loss(Objective(schedule, prediction, weight, times))
 
-    known: dict[str, Callable[..., Any]] = {"Interpolation": interpolation, "Chain": partial(Chain, schedule)}
-    loss: Loss = spelling.spelled(spelt.loss, known, "a loss")
+    of_schedule = (Chain, MeanFlow, ImprovedMeanFlow, Shortcut, Consistency)
+    known: dict[str, Callable[..., Any]] = {kind.__name__: partial(kind, schedule) for kind in of_schedule}
+    loss: Loss = spelling.spelled(spelt.loss, {"Interpolation": interpolation, **known}, "a loss", spelling.laws())
     return loss
 
 
@@ -87,4 +88,12 @@ def open_data(config: RunConfig) -> tuple[Data, torch.Tensor | None]:
 
         digits = load_digits()
         return Arrays(digits.images, digits.labels, 10), digits.held_out_images
-    raise FileNotFoundError(config.data)
+    if not Path(config.data).is_dir():
+        remedy = 'choose "digits", or a folder that sit encode wrote'
+        raise FileNotFoundError(explain("data", repr(config.data), remedy))
+    data = Store(config.data, num_classes=config.model.num_classes)
+    if config.probe.held_out is None:
+        return data, None
+    other = Store(config.probe.held_out)
+    ids = torch.arange(other.count)
+    return data, other.batch(ids, Draws(0, ids))[0]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from backbone.checks import check_choice, check_count, check_text, is_number
 from backbone.config import SiTConfig
 from backbone.sizes import DIT_SIZES, SIZES, named_config
 from backbone.train.config import TrainConfig
@@ -31,8 +32,9 @@ class ObjectiveConfig:
         prediction: velocity, score, noise, data or vprediction.
         weight: of the loss, such as "Uniform()" or "MinSNR(5)", from interpolants.weights.
         times: law of the training times, such as "LogitNormal(0, 1)", from interpolants.times.
-        loss: Interpolation, what the four fields above describe; or Chain, that of DDPM and DiT over a schedule of
-            discrete rates such as ddpm-linear, with "Chain(learned=False)" for variances that are not learned.
+        loss: Interpolation, what the four fields above describe; Chain, that of DDPM and DiT over a schedule of
+            discrete rates such as ddpm-linear, with "Chain(learned=False)" for variances that are not learned; or
+            MeanFlow, ImprovedMeanFlow, Shortcut or Consistency, of few steps, with arguments of their own.
     """
 
     schedule: str = "linear"
@@ -41,6 +43,10 @@ class ObjectiveConfig:
     times: str = "Uniform()"
     loss: str = "Interpolation"
 
+    def __post_init__(self) -> None:
+        for name in ("schedule", "prediction", "weight", "times", "loss"):
+            check_text(f"objective.{name}", getattr(self, name))
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeConfig:
@@ -48,15 +54,28 @@ class ProbeConfig:
 
     Args:
         samples: how many images to draw, of all processes together.
-        steps: steps of Heun's method, of two evaluations each; for a network of timesteps twice as many of DDIM.
+        steps: steps of Heun's method, of two evaluations each, or of the midpoint rule where the flow is infinite at an
+            end; for a network of timesteps twice as many of DDIM.
         guidance: scale of classifier-free guidance; None is none.
         held_out: a store of images that are not trained on, for the Fréchet distance; for digits it is built in.
+
+    Raises:
+        ValueError: a field is out of range.
     """
 
     samples: int = 200
     steps: int = 25
     guidance: float | None = None
     held_out: str | None = None
+
+    def __post_init__(self) -> None:
+        # A covariance needs two.
+        check_count("probe.samples", self.samples, 2)
+        check_count("probe.steps", self.steps)
+        if self.guidance is not None and not is_number(self.guidance):
+            raise ValueError(explain("a finite probe.guidance", repr(self.guidance), "1 is no guidance, 1.5 is usual"))
+        if self.held_out is not None:
+            check_text("probe.held_out", self.held_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,9 @@ class RunConfig:
         probe: what is measured on samples.
         device: cpu or cuda; cuda where there is one, when absent.
         seed: of the initial weights.
+
+    Raises:
+        ValueError: a field is out of range.
     """
 
     out: Path = Path("out/run")
@@ -84,6 +106,15 @@ class RunConfig:
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     device: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.out, Path):
+            raise ValueError(explain("a folder out", repr(self.out), "pass a Path, or its name in a file"))
+        check_text("data", self.data)
+        check_count("seed", self.seed, 0)
+        if self.device is not None:
+            check_text("device", self.device)
+            check_choice("device", self.device.partition(":")[0], ("cpu", "cuda"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values, from which :func:`from_dict` builds the same."""
@@ -108,8 +139,8 @@ def read_config(file: Path) -> RunConfig:
         FileNotFoundError: no such file.
         ValueError: it is neither, or a key or value is wrong; the file is named.
     """
-    text = file.read_text(encoding="utf-8")
     try:
+        text = file.read_text(encoding="utf-8")
         fields = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
         raise ValueError(explain("a TOML or JSON file", f"{file}: {error}", "see the recipes in configs/")) from error
@@ -129,7 +160,9 @@ def _plain(value: Any) -> Any:
 
 def _built(cls: type[T], fields: object, where: str) -> T:
     if not isinstance(fields, Mapping):
-        raise ValueError(explain(f"a table for {where or 'the config'}", repr(fields), "write [section] and its keys"))
+        raise ValueError(
+            explain(f"a table for {where.rstrip('.') or 'the config'}", repr(fields), "write [section] and its keys")
+        )
     types = typing.get_type_hints(cls)
     if cls is SiTConfig and "name" in fields:
         rest = {key: value for key, value in fields.items() if key != "name"}
@@ -144,7 +177,7 @@ def _built(cls: type[T], fields: object, where: str) -> T:
         if dataclasses.is_dataclass(kind):
             values[key] = _built(typing.cast("type[Any]", kind), value, f"{where}{key}.")
         else:
-            values[key] = Path(value) if kind is Path else value
+            values[key] = Path(value) if kind is Path and isinstance(value, str) else value
     return cls(**_tuples(values))
 
 

@@ -17,8 +17,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
-from backbone.ema import EMA
-from backbone.losses import Loss
+from backbone.ema import EMA, PowerEMA
+from backbone.losses import LearningLoss, Loss
 from backbone.model import SiT
 from backbone.train.config import TrainConfig
 from backbone.train.parallel import shard
@@ -39,7 +39,7 @@ class State:
 
     Args:
         model: the network.
-        loss: what it learns; its ``state_dict()``, if it has one, is kept.
+        loss: what it learns; what it has learnt itself, if it does, is kept.
         config: the recipe.
         here: the processes, among which the network may be split.
 
@@ -49,14 +49,14 @@ class State:
     """
 
     def __init__(self, model: SiT, loss: Loss, config: TrainConfig, here: World) -> None:
-        self.model, self.loss, self.config = model, loss, config
+        self.model, self.loss, self.config, self.here = model, loss, config, here
         here.spread(model.state_dict().values())
         self.ema = None if config.ema_decay is None else EMA(model, config.ema_decay, warmup=config.ema_warmup)
+        self.powers = [PowerEMA(model, width) for width in config.ema_widths]
         self.sharded = config.parallel == "fsdp" and here.size > 1
         if self.sharded:
-            shard(model)
-            if self.ema is not None:
-                shard(self.ema.model)
+            for network in (model, *(average.model for average in self.averages.values())):
+                shard(network)
         self.optimizer = torch.optim.AdamW(
             [part for part in model.parameters() if part.requires_grad],
             lr=config.learning_rate,
@@ -69,9 +69,15 @@ class State:
         self.skipped: list[int] = []
 
     @property
+    def averages(self) -> dict[str, EMA[SiT] | PowerEMA[SiT]]:
+        """All averages of the weights, by name; the first is the one to sample from."""
+        constant = {} if self.ema is None else {"ema": self.ema}
+        return {**constant, **{f"power{average.sigma_rel:.6g}": average for average in self.powers}}
+
+    @property
     def averaged(self) -> SiT:
         """The network to sample from."""
-        return self.model if self.ema is None else self.ema.model
+        return next((average.model for average in self.averages.values()), self.model)
 
     def gradient_norm(self) -> Tensor:
         """Return the norm of the gradient, 0-d on the device, which is then clipped where the recipe says so."""
@@ -83,16 +89,23 @@ class State:
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
-    def update(self, norm: Tensor) -> None:
-        """Move the weights and their average by the gradients, and forget these."""
-        if self.config.on_non_finite != "skip" or bool(torch.isfinite(norm)):
+    def update(self, mean: Tensor, norm: Tensor) -> None:
+        """Move the weights and their average by the gradients, forget these, and let the loss learn from its batch.
+
+        Args:
+            mean: this process's part of the loss, 0-d.
+            norm: of the gradient.
+        """
+        if self.config.on_non_finite != "skip" or bool(torch.isfinite(self.here.mean(mean) + norm)):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate_at(self.step)
             self.scaler.step(self.optimizer)
-            if self.ema is not None:
-                self.ema.update(self.model)
+            for average in self.averages.values():
+                average.update(self.model)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if isinstance(self.loss, LearningLoss):
+            self.loss.learn(self.here.gather)
 
     def parts(self) -> dict[str, Any]:
         """Return the state dicts as they are, for an error to carry."""
@@ -116,8 +129,8 @@ class State:
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name, whole and on the host; every process takes part."""
         found = {f"model.{name}": part for name, part in _weights(self.model).items()}
-        if self.ema is not None:
-            found |= {f"ema.{name}": part for name, part in _weights(self.ema.model).items()}
+        for kind, average in self.averages.items():
+            found |= {f"{kind}/{name}": part for name, part in _weights(average.model).items()}
         # Before the first step there is nothing, and torch would make a step to have something.
         moments: dict[str, Any] = {}
         if self.optimizer.state:
@@ -133,26 +146,30 @@ class State:
         return {
             "step": self.step,
             "skipped": self.skipped,
-            "ema_updates": 0 if self.ema is None else self.ema.updates,
+            "updates": {kind: average.updates for kind, average in self.averages.items()},
             "scaler": self.scaler.state_dict(),
-            "loss": self.loss.state_dict() if hasattr(self.loss, "state_dict") else None,
+            "loss": self.loss.state_dict() if isinstance(self.loss, LearningLoss) else None,
         }
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Take back what :meth:`tensors` and :meth:`numbers` gave; every process takes part and holds the whole."""
+        # Gradients of a step that is given up would keep torch from making room for the moments.
+        self.optimizer.zero_grad(set_to_none=True)
         _put_weights(self.model, _under("model.", tensors))
-        if self.ema is not None:
-            _put_weights(self.ema.model, _under("ema.", tensors))
-            self.ema.updates = numbers["ema_updates"]
+        for kind, average in self.averages.items():
+            _put_weights(average.model, _under(f"{kind}/", tensors))
+            average.updates = numbers["updates"][kind]
         self._restore_optimizer(_under("adam.", tensors))
         if numbers["scaler"]:
             self.scaler.load_state_dict(dict(numbers["scaler"]))
-        if numbers["loss"] is not None and hasattr(self.loss, "load_state_dict"):
+        if isinstance(self.loss, LearningLoss):
             self.loss.load_state_dict(numbers["loss"])
         self.step, self.skipped = numbers["step"], list(numbers["skipped"])
 
     def _restore_optimizer(self, moments: dict[str, Tensor]) -> None:
         if not moments:
+            # Those of before the first step: none, also where steps were made since.
+            self.optimizer.state.clear()
             return
         state: dict[str, dict[str, Tensor]] = {}
         for path, value in moments.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -80,6 +80,44 @@ class World:
         if self.size > 1:
             dist.broadcast_object_list(held, src=0, device=self.device)
         return held
+
+    def first_does(self, action: Callable[[], object]) -> None:
+        """Let the first process do something while the others wait for it.
+
+        Raises:
+            Exception: what the action raised, in the first process; in the others an OSError that quotes it.
+        """
+        error: Exception | None = None
+        if self.first:
+            try:
+                action()
+            except Exception as raised:
+                error = raised
+        (fault,) = self.agree([None if error is None else f"{type(error).__name__}: {error}"])
+        if error is not None:
+            raise error
+        if fault is not None:
+            raise OSError(f"in the first process: {fault}")
+
+    def first_writes(self, what: str, action: Callable[[], object]) -> None:
+        """Let the first process write a file while the others wait for it.
+
+        Args:
+            what: it writes, for the message.
+            action: what it does.
+
+        Raises:
+            OSError: it could not; every process raises.
+        """
+        from safetensors import SafetensorError
+
+        try:
+            self.first_does(action)
+        except (OSError, SafetensorError) as error:
+            # safetensors has an error of its own for a full disk.
+            received = f"{type(error).__name__}: {error}"
+            remedy = "free some space; the last good checkpoint is as it was"
+            raise OSError(explain(f"to write {what}", received, remedy)) from error
 
     def spread(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by those of the first process."""

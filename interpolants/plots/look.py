@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interpolants.schedule import Schedule
 
@@ -60,7 +61,8 @@ def numbers(axes: Sequence[Axes]) -> list[dict[str, float | str]]:
     """Return the numbers that a figure shows: one row per point, with its panel, its curve, x and y.
 
     A curve goes by its ``gid`` or its label; lines that have neither are decoration, and are left out. Points that
-    are not drawn, because they are infinite, are not in the table either.
+    are not drawn, because they are infinite, are not in the table either. An image that has a ``gid`` has a curve for
+    each of its rows, with the column as x.
     """
     rows: list[dict[str, float | str]] = []
     for index, ax in enumerate(axes):
@@ -70,5 +72,14 @@ def numbers(axes: Sequence[Axes]) -> list[dict[str, float | str]]:
             if curve.startswith("_"):
                 continue
             points = np.column_stack([np.asarray(part, np.float64) for part in line.get_data()])
-            rows += [{"panel": panel, "curve": curve, "x": x, "y": y} for x, y in points.tolist() if np.isfinite(y)]
+            rows += _points(panel, curve, points)
+        for image in ax.images:
+            if image.get_gid():
+                for row, values in enumerate(np.asarray(image.get_array(), np.float64)):
+                    columns = np.column_stack([np.arange(len(values)), values])
+                    rows += _points(panel, f"{image.get_gid()}, row {row}", columns)
     return rows
+
+
+def _points(panel: str, curve: str, points: NDArray[np.float64]) -> list[dict[str, float | str]]:
+    return [{"panel": panel, "curve": curve, "x": x, "y": y} for x, y in points.tolist() if np.isfinite(y)]

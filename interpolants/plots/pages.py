@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "page", "save"]
+__all__ = ["FIGURES", "expect_format", "page", "save"]
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _MULTIPLES = tuple(2.0 ** (k / 2) for k in range(-8, 9))
@@ -79,14 +79,19 @@ def page(figure: str, schedules: Sequence[Schedule]) -> Figure:
     return result
 
 
+def expect_format(out: pathlib.Path) -> None:
+    """Raise ValueError unless a figure can be written to a file of this name, as PNG, SVG or PDF."""
+    if out.suffix.lower() not in _SUFFIXES:
+        received = repr(out.suffix or out.name)
+        raise ValueError(explain(f"a file that ends in {', '.join(_SUFFIXES)}", received, f"write {out.stem}.png"))
+
+
 def save(figure: Figure, out: pathlib.Path, table: pathlib.Path | None = None) -> tuple[pathlib.Path, pathlib.Path]:
     """Write a figure as PNG, SVG or PDF and its numbers as CSV, beside it if no other file is named.
 
     Raises ValueError for another suffix. Folders are made.
     """
-    if out.suffix.lower() not in _SUFFIXES:
-        received = repr(out.suffix or out.name)
-        raise ValueError(explain(f"a file that ends in {', '.join(_SUFFIXES)}", received, f"write {out.stem}.png"))
+    expect_format(out)
     table = out.with_suffix(".csv") if table is None else table
     for file in (out, table):
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from solvers.arrays import Array, cast
 from solvers.noise.source import Increment
-from solvers.noise.streams import SAMPLE, check_ids, check_seed, streams
+from solvers.noise.streams import SAMPLE, Streams, check_ids, check_seed, streams
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +41,13 @@ class PerSample:
         check_seed(self.seed)
         check_ids(self.first, self.ids)
 
+    def start(self, x: Array) -> Array:
+        """Return standard normals like ``x``, a draw of the streams that no solve uses: the noise to start from."""
+        return cast(self._streams(x).single(0), x.dtype)
+
     def increments(self, x: Array) -> Increment:
         """Return ``noise(t0, t1)`` for states like ``x``, from the beginning of the streams."""
-        found = streams(check_seed(self.seed), SAMPLE, *check_ids(self.first, self.ids), x)
+        found = self._streams(x)
         drawn = 0
 
         def noise(t0: float, t1: float) -> Array:
@@ -52,3 +56,6 @@ class PerSample:
             return cast(found.single(drawn) * math.sqrt(abs(t1 - t0)), x.dtype)
 
         return noise
+
+    def _streams(self, x: Array) -> Streams:
+        return streams(check_seed(self.seed), SAMPLE, *check_ids(self.first, self.ids), x)

@@ -55,6 +55,19 @@ def test_the_file_is_plain_safetensors(path):
         assert json.loads(file.metadata()["sit_config"]) == TINY.to_dict()
 
 
+def test_a_length_that_begins_as_a_pickle_does(tmp_path, model):
+    """A header whose length ends in the byte 0x80, with which every pickle begins, is read as what it is."""
+    for padding in range(0, 256, 8):
+        file = tmp_path / f"{padding}.safetensors"
+        save_checkpoint(file, model, extra={"padding": "x" * padding})
+        if file.read_bytes()[0] == 0x80:
+            break
+    assert file.read_bytes()[0] == 0x80
+    loaded = load_checkpoint(file)
+    assert loaded.layout == "safetensors with its config"
+    assert loaded.extra == {"padding": "x" * padding}
+
+
 def test_a_failed_save_leaves_the_old_file(path, model, monkeypatch):
     """When writing stops half-way the old checkpoint is intact and no draft is left behind."""
     before = path.read_bytes()

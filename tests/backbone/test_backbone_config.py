@@ -66,6 +66,19 @@ def test_an_unknown_size_lists_the_choices():
     assert len(SIZES) == 12
 
 
+@pytest.mark.parametrize(
+    ("letter", "depth", "width", "heads"),
+    [("S", 12, 384, 6), ("B", 12, 768, 12), ("L", 24, 1024, 16), ("XL", 28, 1152, 16)],
+)
+def test_the_sizes_are_those_of_the_table(letter, depth, width, heads):
+    """Depth, width and heads are those of table 1 of DiT, whose heads no weight shows; the rest is published too."""
+    for patch in (2, 4, 8):
+        config = SIZES[f"SiT-{letter}/{patch}"]
+        assert (config.depth, config.hidden_size, config.num_heads, config.patch_size) == (depth, width, heads, patch)
+        assert (config.input_size, config.in_channels, config.mlp_ratio, config.num_classes) == (32, 4, 4.0, 1000)
+        assert (config.learn_sigma, config.class_dropout) == (True, 0.1)
+
+
 def test_an_override_that_is_no_field_is_a_type_error():
     """A misspelt override is refused as a misspelt argument is, with the closest field; a right one is applied."""
     with pytest.raises(TypeError, match=r"received 'num_clases'; remedy: closest: 'num_classes'"):
@@ -86,7 +99,12 @@ def test_the_training_recipe_of_the_paper_is_the_default():
         "clip_norm": None,
         "ema_decay": 0.9999,
         "ema_warmup": False,
-        "prediction": "velocity",
+        "ema_widths": (),
+        "micro_batch": None,
+        "precision": "float32",
+        "compile": False,
+        "parallel": "ddp",
+        "on_non_finite": "stop",
         "seed": 0,
         "log_every": 1,
     }
@@ -107,7 +125,23 @@ def test_the_training_recipe_of_the_paper_is_the_default():
         ({"betas": (0.9, 1.0)}, r"two betas in \[0, 1\)"),
         ({"ema_decay": 1.0}, r"ema_decay in \[0, 1\)"),
         ({"decay": "linear"}, "decay to be one of constant, cosine; received 'linear'"),
-        ({"prediction": "velocty"}, "prediction to be one of velocity; received 'velocty'"),
+        ({"precision": "bf16"}, "precision to be one of float32, .*bfloat16.*; received 'bf16'; .*closest: 'bfloat16'"),
+        ({"parallel": "dp"}, "parallel to be one of ddp, fsdp"),
+        ({"on_non_finite": "ignore"}, "on_non_finite to be one of stop, skip, rollback"),
+        ({"steps": "many"}, "steps to be an integer ≥ 1; received 'many'"),
+        ({"steps": True}, "steps to be an integer"),
+        ({"micro_batch": 0}, "micro_batch to be an integer ≥ 1"),
+        ({"learning_rate": "fast"}, "learning_rate > 0; received 'fast'"),
+        ({"learning_rate": None}, "learning_rate > 0; received None"),
+        ({"learning_rate": float("nan")}, "learning_rate > 0; received nan"),
+        ({"clip_norm": "1"}, "clip_norm > 0; received '1'"),
+        ({"weight_decay": None}, "weight_decay ≥ 0; received None"),
+        ({"betas": 0.9}, r"a tuple of two betas in \[0, 1\); received 0\.9"),
+        ({"betas": (0.9,)}, "two betas"),
+        ({"ema_decay": "0.9"}, "ema_decay in .* or None; received '0.9'"),
+        ({"compile": 1}, "compile True or False; received 1"),
+        ({"seed": 2**64}, r"a seed below 2\*\*64"),
+        ({"steps": 2**24, "batch_size": 257}, r"steps · batch_size ≤ 2\*\*32 samples.*at most 16711935 steps"),
     ],
 )
 def test_a_bad_recipe_is_refused(fields, expected):

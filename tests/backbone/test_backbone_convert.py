@@ -3,11 +3,11 @@
 import json
 
 import pytest
-import safetensors
+import safetensors.torch
 import torch
 from published_files import ARGS, CONFIG, LAYOUTS, output, same, training, weights
 
-from backbone import SiT, load_checkpoint
+from backbone import SiT, load_checkpoint, save_checkpoint
 from backbone.cli import main
 from backbone.convert import turn_time
 from interpolants import Schedule
@@ -37,6 +37,31 @@ def test_convert_writes_what_it_found(tmp_path, capsys):
     assert (found.extra["prediction"], found.extra["args"]["model"]) == ("Velocity", ARGS.model)
     with safetensors.safe_open(target, "pt") as file:
         assert json.loads(file.metadata()["sit_config"]) == CONFIG.to_dict()
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "safetensors", "own"])
+def test_every_layout_is_converted(layout, tmp_path, capsys):
+    """A file of each layout becomes one that loads without arguments, with the same tensors, config and outputs."""
+    source, target, state = tmp_path / "x", tmp_path / "new.safetensors", weights()
+    if layout == "safetensors":
+        safetensors.torch.save_file(state, source)
+    elif layout == "own":
+        save_checkpoint(source, load(state), extra={"step": 3})
+    else:
+        torch.save(LAYOUTS[layout](state), source)
+    assert main(["convert", str(source), str(target), *([] if layout == "own" else ["--num-heads", "4"])]) == 0
+    assert "written" in capsys.readouterr().out
+    found = load_checkpoint(target)
+    assert same(found.model, state)
+    assert found.model.config == CONFIG
+    assert torch.equal(output(found.model), output(load(state)))
+    assert (found.extra.get("step") == 3) == (layout == "own")
+
+
+def load(state):
+    model = SiT(CONFIG).eval()
+    model.load_state_dict(state)
+    return model
 
 
 def test_convert_chooses_weights_and_overwrites_only_when_told(tmp_path, capsys):

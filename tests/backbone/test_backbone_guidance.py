@@ -41,6 +41,20 @@ def test_bind_combines_the_two_branches(model, batch, rule):
         assert not torch.allclose(wanted, pair[0](at, x), atol=1e-3)
 
 
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a .functools.lru_cache.")  # of array_api_compat
+@pytest.mark.covering(6)
+@by_rule
+def test_a_guided_network_is_one_graph(model, batch, rule):
+    """torch.compile takes the guided field without a break, at a number and at one time per sample."""
+    (x, time, _), y = batch, torch.tensor([0, 4, 1, 2])
+    for at in (0.5, 0.2 + 0.6 * time):
+        field = bind(model, y, rule)
+        wanted = field(at, x)
+        torch._dynamo.reset()
+        assert torch.equal(torch.compile(field, fullgraph=True, backend="eager")(at, x), wanted)
+
+
 def test_outside_the_interval_a_single_batch(model, batch):
     """Outside the interval the batch is not doubled and the field is that of the labels; inside it is."""
     x, _, y = batch

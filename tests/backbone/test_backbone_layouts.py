@@ -1,7 +1,10 @@
 """Checkpoints of SiT, DiT and REPA: every layout loads, and the config shows in the shapes."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -127,3 +130,49 @@ def test_the_weights_do_not_depend_on_the_file(tmp_path):
     with file.open("rb+") as stream:
         stream.write(bytes(len(before)))
     assert same(again.model, weights())
+
+
+def test_the_network_is_built_once_and_never_drawn(tmp_path, monkeypatch):
+    """Loading makes one network, without numbers of its own: the generator of torch is where it was."""
+    file, made = tmp_path / "x.pt", []
+    torch.save(training(weights()), file)
+    create = SiT.__init__
+    monkeypatch.setattr(SiT, "__init__", lambda self, config: made.append(config) or create(self, config))
+    before = torch.get_rng_state()
+    found = load_checkpoint(file, num_heads=4)
+    assert made == [CONFIG]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(part.is_meta for part in found.model.parameters())
+
+
+MEASURE = """
+import re, sys
+from backbone import load_checkpoint
+
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s*([0-9]+) kB", open("/proc/self/status").read())[1])
+
+load_checkpoint(sys.argv[2])  # what is imported is not counted
+before = peak()
+model = load_checkpoint(sys.argv[1]).model
+print((peak() - before) / sum(part.numel() * part.element_size() for part in model.parameters()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_loading_takes_the_memory_of_the_weights(kind, tmp_path):
+    """A training checkpoint of four times the weights is read with twice their memory: the rest is never touched."""
+    small, file = tmp_path / "small", tmp_path / "x"
+    save_checkpoint(small, SiT(named_config("SiT-S/8", depth=1)))
+    model = SiT(named_config("SiT-B/2", depth=6))
+    if kind == "safetensors":
+        save_checkpoint(file, model)
+    else:
+        state = model.state_dict()
+        moments = {i: {"exp_avg": part.clone(), "exp_avg_sq": part.clone()} for i, part in enumerate(state.values())}
+        torch.save({"model": {k: v.clone() for k, v in state.items()}, "ema": state, "opt": {"state": moments}}, file)
+    command = [sys.executable, "-c", MEASURE, str(file), str(small)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 0.5 < float(done.stdout) < 2.3

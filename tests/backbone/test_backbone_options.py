@@ -206,13 +206,24 @@ def test_half_precision_weights_give_nearly_the_same(name):
     assert float(((out - wanted).norm() / wanted.norm()).detach()) < 0.05
 
 
-@pytest.mark.parametrize("name", ["all", "cross-attention", "in-context", "sequence rope"])
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("all", "cross-attention") else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],
+)
 def test_variants_compile_to_one_graph(name):
-    """A variant is one graph without breaks, which computes what the eager network does."""
-    torch._dynamo.reset()
-    model = build(name, depth=1)
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
-    assert torch.equal(compiled(*inputs(model.config)), model(*inputs(model.config)))
+    """Every variant is one graph without breaks, in evaluation, under autocast and in training with checkpoints."""
+    model = build(name, depth=1, checkpoint_every=1, class_dropout=0.0)
+    batch = inputs(model.config)
+
+    def passed(network, training, dtype):
+        model.train(training)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            return network(*batch)
+
+    for training, dtype in ((False, torch.float32), (False, torch.bfloat16), (True, torch.float32)):
+        torch._dynamo.reset()
+        compiled = torch.compile(model, fullgraph=True, backend="eager")
+        assert torch.equal(passed(compiled, training, dtype), passed(model, training, dtype))
 
 
 @pytest.mark.slow

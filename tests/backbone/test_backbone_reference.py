@@ -1,8 +1,13 @@
 """The whole network against the published equations in plain numpy, one image and one head at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from backbone_support import TINY, perturb
+
+from backbone import SiT
 
 
 def _norm(x):
@@ -64,13 +69,19 @@ def _network(weights, config, x, time, label):
     return image
 
 
+TIMES = {None: [0.0, 0.25, 0.5, 1.0], 1000: [0, 37, 640, 999]}
+
+
 @torch.no_grad()
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
-def test_the_network_is_the_published_one(model, batch, dtype, tolerance):
-    """Every output channel equals the published equations evaluated in numpy float64 with the same weights."""
-    x, time, y = batch
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("timesteps", TIMES, ids=["SiT", "DiT"])
+def test_the_network_is_the_published_one(batch, timesteps, dtype, tolerance):
+    """Both halves of SiT, and of DiT at whole timesteps, equal the published equations in numpy, the same weights."""
+    torch.manual_seed(0)
+    (x, _, y), time = batch, torch.tensor(TIMES[timesteps])
+    model = perturb(SiT(replace(TINY, timesteps=timesteps))).eval()
     weights = {name: tensor.double().numpy() for name, tensor in model.state_dict().items()}
-    out = model.to(dtype).both_halves(x.to(dtype), time.to(dtype), y)
+    out = model.to(dtype).both_halves(x.to(dtype), time if timesteps else time.to(dtype), y)
     for i in range(len(x)):
         wanted = _network(weights, model.config, x[i].double().numpy(), float(time[i]), int(y[i]))
         np.testing.assert_allclose(out[i].numpy(), wanted, rtol=0, atol=tolerance * np.abs(wanted).max())

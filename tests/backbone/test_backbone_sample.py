@@ -16,7 +16,7 @@ MEANS = torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0, 0.0])
 class Exact(SiT):
     """The exact velocity of data N(mean of the label, SPREAD² I) under the linear schedule."""
 
-    def both_halves(self, x, time, y, *, drop_labels=None):
+    def both_halves(self, x, time, y, *, drop_labels=None, start=None):
         t = time.view(-1, 1, 1, 1)
         mean = MEANS[y].view(-1, 1, 1, 1)
         centred = (x - (1 - t) * mean) / ((1 - t) ** 2 * SPREAD**2 + t**2)

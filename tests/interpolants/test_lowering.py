@@ -15,6 +15,7 @@ from sympy import Piecewise, Rational, cos, exp, log, pi, sin, sqrt
 
 from interpolants import Score, diffusion, t
 from interpolants.dynamics import drift_combination
+from interpolants.last_bit import NUDGED
 from interpolants.prediction import conversion
 from interpolants.printing import emit, statements
 from interpolants.schedules import VE, Laplace
@@ -103,6 +104,19 @@ def test_poles_are_the_infinite_limits(case, name):
         assert coefficient(torch.tensor([end]))[0].item() == float(limits[end])
 
 
+@every_case
+def test_no_pole_hangs_on_a_last_bit(case):
+    """Infinite limits stay where a processor rounds every exp, log, sin, … the other way."""
+    for name in QUANTITIES:
+        lowered = case.schedule.quantity(name).lowered
+        for end in lowered.ends:
+            for library in NUDGED if end.is_pole else ():
+                for dtype in (np.float64, np.float32):
+                    with np.errstate(all="ignore"):
+                        found = lowered.function(library, "array")(np.asarray([end.time], dtype))
+                    assert found[0] == end.limit, (name, end, found)
+
+
 @pytest.mark.covering(4)
 @built_in
 @pytest.mark.parametrize("source", PREDICTIONS, ids=repr)
@@ -157,6 +171,7 @@ def test_exponents_with_many_digits():
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
 from interpolants import Score, Velocity, certify, diffusion, reverse_sde
+from interpolants.last_bit import NUDGED
 from interpolants.prediction import conversion
 from interpolants.schedules.power import Power
 schedule = Power(1.3278123412, 0.7123451217)

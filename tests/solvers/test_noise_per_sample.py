@@ -94,3 +94,18 @@ def test_what_is_refused(build, kind, words):
     with pytest.raises(kind, match=words) as error:
         build()
     assert all(part in str(error.value) for part in ("expected ", "; received ", "; remedy: "))
+
+
+@each_library
+def test_the_start_is_a_draw_of_its_own(library):
+    """The noise to start from is that of the id in every batch, standard normal, and none of the draws of a solve."""
+    x = ones(library, (5, 40))
+    first = numbers(PerSample(3, first=2).start(x))
+    assert (numbers(PerSample(3, first=4).start(x[2:])) == first[2:]).all()
+    noise = increments(PerSample(3, first=2), x)
+    drawn = [first, *(numbers(noise(0.0, 1.0)) for _ in range(3))]
+    assert len(np.unique(drawn)) == 4 * x.shape[0] * x.shape[1]
+    assert PerSample(3).start(x).dtype == x.dtype
+    # 200 values: six standard errors of the mean and of the variance.
+    assert abs(first.mean()) < 6 / 200**0.5
+    assert abs(first.var() - 1) < 6 * (2 / 200) ** 0.5

@@ -1,23 +1,15 @@
-r"""Numbers that say how good samples are: Fréchet distance of features and accuracy of the label asked for."""
+r"""Fréchet distance of two sets of features, and how much of it their sizes make."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from backbone.evaluate.moments import Moments
+from backbone.evaluate.rows import rows_of
 from solvers.errors import explain
 
-__all__ = ["Classifier", "conditional_accuracy", "frechet_distance", "gaussian_frechet_distance"]
-
-
-class Classifier(Protocol):
-    """Anything with scikit-learn's ``predict``."""
-
-    def predict(self, images: NDArray[np.float64], /) -> ArrayLike:
-        """Return the labels (N,) of images."""
-        ...
+__all__ = ["frechet_bias", "frechet_distance", "gaussian_frechet_distance"]
 
 
 def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
@@ -26,7 +18,8 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     .. math:: |\mu_a - \mu_b|^2 + \mathrm{tr}\,\Sigma_a + \mathrm{tr}\,\Sigma_b
               - 2\,\mathrm{tr}\,(\Sigma_a^{1/2} \Sigma_b \Sigma_a^{1/2})^{1/2}
 
-    With Inception features this is FID. It is biased upwards by about 1/n, so compare sets of the same size.
+    With Inception features this is FID. It is biased upwards by about 1/n, see
+    :func:`backbone.evaluate.frechet_bias`, so compare sets of the same size.
 
     Args:
         a: features (n, d), or anything that reshapes to it along the first axis.
@@ -37,10 +30,8 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
 
     References: Dowson & Landau (1982); Heusel et al. (2017), arXiv:1706.08500.
     """
-    rows_a, rows_b = _features("a", a), _features("b", b)
-    return gaussian_frechet_distance(
-        rows_a.mean(axis=0), np.atleast_2d(np.cov(rows_a.T)), rows_b.mean(axis=0), np.atleast_2d(np.cov(rows_b.T))
-    )
+    one, other = Moments.of(rows_of("a", a, least=2)), Moments.of(rows_of("b", b, least=2))
+    return gaussian_frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
 
 
 def gaussian_frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b: ArrayLike) -> float:
@@ -59,7 +50,7 @@ def gaussian_frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: Array
         ValueError: shapes do not fit, a value is not finite, or a covariance is not symmetric positive semi-definite.
     """
     mu_a, mu_b = (np.asarray(mean, dtype=np.float64) for mean in (mean_a, mean_b))
-    sigma_a, sigma_b = (np.asarray(cov, dtype=np.float64) for cov in (cov_a, cov_b))
+    sigma_a, sigma_b = (np.asarray(cov) for cov in (cov_a, cov_b))
     d = mu_a.size
     shapes = [mu_a.shape, sigma_a.shape, mu_b.shape, sigma_b.shape]
     if shapes != [(d,), (d, d), (d,), (d, d)]:
@@ -74,50 +65,37 @@ def gaussian_frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: Array
     return max(0.0, shift + float(np.trace(sigma_a) + np.trace(sigma_b) - 2 * cross))
 
 
-def conditional_accuracy(classifier: Classifier, samples: ArrayLike, labels: ArrayLike) -> float:
-    """Return the share of samples in which the classifier sees the label that was asked for.
+def frechet_bias(cov: ArrayLike, count_a: float, count_b: float) -> float:
+    r"""Expected squared Fréchet distance of two finite sets drawn from one Gaussian, to first order.
+
+    .. math:: \Bigl(\frac1n + \frac1m\Bigr) \Bigl[\tfrac54\,\mathrm{tr}\,\Sigma
+              + \tfrac12 \sum_{ij} \frac{\lambda_i\lambda_j}{\lambda_i + \lambda_j}\Bigr]
+
+    Of an FID this is the part that sizes of n and m make, as far as the features are Gaussian and the sets are larger
+    than d. The means contribute :math:`\mathrm{tr}\,\Sigma`. For the covariances the distance to second order is
+    :math:`\tfrac12 \sum \Delta_{ij}^2 / (\lambda_i + \lambda_j)`, and a Wishart entry has
+    :math:`\mathbb E\Delta_{ij}^2 = (1 + \delta_{ij}) \lambda_i \lambda_j (1/n + 1/m)`.
 
     Args:
-        classifier: fitted on real images that the network was not trained on.
-        samples: (N, …), passed to ``classifier.predict`` as rows (N, d).
-        labels: (N,).
+        cov: (d, d), the covariance of the reference, with eigenvalues λ.
+        count_a: n; infinity for a set that is known exactly.
+        count_b: m.
 
-    Raises:
-        ValueError: no samples, lengths that differ, or samples that are not finite.
+    References: Chong & Forsyth, Effectively unbiased FID (2020), arXiv:1911.07023, for the 1/n.
     """
-    rows, wanted = _rows("samples", samples, least=1), _host(labels)
-    if wanted.shape != (len(rows),):
-        raise ValueError(explain(f"labels of shape ({len(rows)},)", str(wanted.shape), "one label per sample"))
-    return float(np.mean(np.asarray(classifier.predict(rows)) == wanted))
+    values = np.clip(np.linalg.eigvalsh(np.asarray(cov, dtype=np.float64)), 0.0, None)
+    sums = values[:, None] + values
+    pairs = np.divide(np.outer(values, values), sums, out=np.zeros_like(sums), where=sums > 0)
+    return float((1 / count_a + 1 / count_b) * (1.25 * values.sum() + 0.5 * pairs.sum()))
 
 
-def _host(values: ArrayLike) -> NDArray[np.float64]:
-    cpu = getattr(values, "detach", None)
-    return np.asarray(cpu().cpu() if cpu else values)
-
-
-def _rows(name: str, values: ArrayLike, least: int) -> NDArray[np.float64]:
-    array = _host(values).astype(np.float64)
-    if array.ndim < 1 or len(array) < least:
-        raise ValueError(explain(f"{name} with at least {least} rows", f"shape {array.shape}", "give more samples"))
-    if not np.isfinite(array).all():
-        raise ValueError(
-            explain(
-                f"finite {name}", f"{np.sum(~np.isfinite(array))} values that are not", "find where they arise first"
-            )
-        )
-    return array.reshape(len(array), -1)
-
-
-def _features(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    return _rows(name, values, least=2)
-
-
-def _square_root(cov: NDArray[np.float64]) -> NDArray[np.float64]:
+def _square_root(given: NDArray[np.floating]) -> NDArray[np.float64]:
+    cov = given.astype(np.float64)
     if not np.isfinite(cov).all():
         raise ValueError(explain("finite covariances", "values that are not finite", "check the features"))
-    scale = float(np.abs(cov).max(initial=0.0))
-    tolerance = 1e-8 * scale
+    # Statistics that were stored in float32 have eigenvalues off by their rounding.
+    stored = np.finfo(given.dtype).eps if given.dtype.kind == "f" else 0.0
+    tolerance = max(1e-8, len(cov) * float(stored)) * float(np.abs(cov).max(initial=0.0))
     values, vectors = np.linalg.eigh((cov + cov.T) / 2)
     if np.abs(cov - cov.T).max(initial=0.0) > tolerance or values.min(initial=0.0) < -tolerance:
         raise ValueError(
