@@ -12,9 +12,9 @@ from backbone.train.run_config import read_config
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = json.loads((ROOT / "tests/facts/reference_curves.json").read_text())
 CURVES = {row["recipe"]: row for row in RECORD["rows"]}
-# Summing in another order moves these losses by 2e-7 in 60 steps (the record's "rounding"), so that other processors
-# stay below this; a learning rate that is 1 % off moves them by 7e-4 in ten.
-TOLERANCE = 1e-5
+# Summing in another order moves these losses by 1e-6 in 60 steps (the record's "rounding"), and other vector instructions,
+# AVX2 or none of them, by 5e-6; a learning rate that is 1 % off moves them by 4e-3 or more.
+TOLERANCE = 5e-5
 
 
 def _losses(name, folder, **changes):
@@ -38,9 +38,9 @@ def test_every_recipe_has_a_curve():
     assert all(0 < row["rounding"] < TOLERANCE / 20 for row in CURVES.values())
 
 
-@pytest.mark.parametrize("name", sorted(CURVES))
+@pytest.mark.parametrize("name", [pytest.param("chain", marks=pytest.mark.slow), *sorted(set(CURVES) - {"chain"})])
 def test_a_recipe_trains_as_it_did(name, tmp_path):
-    """Every loss is that of the record to 1e-5; if the change is meant, run benchmarks/reference_curves.py --save."""
+    """Every loss is that of the record to 5e-5; if the change is meant, run benchmarks/reference_curves.py --save."""
     found = _distance(_losses(name, tmp_path), name)
     assert found < TOLERANCE, f"off by {found:.1e}, with torch {RECORD['versions']['torch']} in the record"
 
