@@ -27,7 +27,6 @@ extensions = [
     "sampler_tables",
     "stochastic_tables",
     "stored_tables",
-    "studies_tables",
     "tables",
     "w_tables",
 ]

@@ -12,8 +12,8 @@ from backbone.train.run_config import read_config
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = json.loads((ROOT / "tests/facts/reference_curves.json").read_text())
 CURVES = {row["recipe"]: row for row in RECORD["rows"]}
-# Summing in another order moves these losses by 1e-6 in 60 steps (the record's "rounding"), and other vector instructions,
-# AVX2 or none of them, by 5e-6; a learning rate that is 1 % off moves them by 4e-3 or more.
+# Summing in another order moves these losses by 1e-6 in 60 steps (the record's "rounding"), and other instructions,
+# AVX2 or no vectors at all, by 5e-6; a learning rate that is 1 % off moves them by 4e-3 or more.
 TOLERANCE = 5e-5
 
 
