@@ -41,6 +41,7 @@ class Draws:
         numbers = ids.numpy()
         check_ids(0, numbers)
         self.ids, self.device, self.batch = numbers, torch.device(device), len(numbers) if batch is None else batch
+        self._streams: dict[tuple[int, ...], Counted] = {}
 
     def uniform(self, purpose: str) -> Tensor:
         """Return numbers strictly between 0 and 1, (N,), float64: the middles of 2⁵² cells."""
@@ -73,7 +74,10 @@ class Draws:
         return self.uniform(purpose) < probability
 
     def _counted(self, shape: tuple[int, ...]) -> Counted:
-        return Counted(self.seed, TRAINING, self.ids, torch.empty(len(self.ids), *shape, device=self.device))
+        if shape not in self._streams:
+            state = torch.empty(len(self.ids), *shape, device=self.device)
+            self._streams[shape] = Counted(self.seed, TRAINING, self.ids, state)
+        return self._streams[shape]
 
 
 def _number(purpose: str) -> int:

@@ -71,12 +71,14 @@ def in_turn(first: Callable[[], Any], second: Callable[[], Any], repeats: int, l
     return {"first": typical[0], "second": typical[1], "ratio": typical[0] / typical[1], "p10": low, "p90": high}
 
 
-def record(name: str, rows: list[dict[str, Any]], packages: tuple[str, ...], save: bool) -> None:
+def record(
+    name: str, rows: list[dict[str, Any]], packages: tuple[str, ...], save: bool, folder: Path = RESULTS
+) -> None:
     """Print the rows; with ``save`` also write them with date, versions and hardware."""
     for row in rows:
         show(row)
     if save:
-        save_rows(name, rows, packages)
+        save_rows(name, rows, packages, folder)
 
 
 def show(row: dict[str, Any]) -> None:
@@ -85,13 +87,15 @@ def show(row: dict[str, Any]) -> None:
     print("  ".join(cells), flush=True)
 
 
-def save_rows(name: str, rows: list[dict[str, Any]], packages: tuple[str, ...], **more: Any) -> None:
+def save_rows(
+    name: str, rows: list[dict[str, Any]], packages: tuple[str, ...], folder: Path = RESULTS, **more: Any
+) -> None:
     """Write rows with date, versions, hardware and what else is to be known about the machine."""
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     versions = {package: importlib.metadata.version(package) for package in packages}
     machine = {"processor": _processor(), "python": platform.python_version(), "system": platform.system(), **more}
     data = {"name": name, "date": time.strftime("%Y-%m-%d"), "versions": versions, **machine, "rows": rows}
-    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
 
 
 def stored_rows(name: str) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "cost_tables",
     "digits_tables",
     "evidence",
     "sampler_tables",

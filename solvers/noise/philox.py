@@ -35,8 +35,8 @@ class Philox:
     def __init__(self, key: int, integers: Callable[[Any], Array]) -> None:
         low, high = key & WORD, key >> 32
         keys = [[low + k * _WEYL[0] & WORD, high + k * _WEYL[1] & WORD] for k in range(ROUNDS)]
-        self.multipliers = integers(_MULTIPLIERS).reshape(2, 1, 1)
-        self.keys = [integers(key).reshape(2, 1, 1) for key in keys]
+        # One array, for each that is made waits for a device.
+        self.multipliers, *self.keys = integers([_MULTIPLIERS, *keys]).reshape(-1, 2, 1, 1)
 
     def __call__(self, even: Array, odd: Array) -> tuple[Array, Array]:
         """Return random words for counters.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -116,8 +116,12 @@ class Counted:
         self.place = {} if is_numpy(x) else {"device": x.device}
         self.philox = Philox(seed, self._integers)
         self.ids, self.use = rows, use
-        self.down = self._integers(np.arange(WIDTH)[::-1].copy()).reshape(-1, 1)
         self.known: dict[int, tuple[Array, Array]] = {}
+
+    @cached_property
+    def down(self) -> Array:
+        """The bits by which the numbers of a branch are shifted."""
+        return self._integers(np.arange(WIDTH)[::-1].copy()).reshape(-1, 1)
 
     def _integers(self, values: Any) -> Array:
         return self.library.asarray(values, dtype=self.dtype, **self.place)
@@ -125,9 +129,10 @@ class Counted:
     def _columns(self, width: int) -> tuple[Array, Array]:
         """Return c0, and c1 with c3, for so many counters in each row, made once: a device is not made to wait."""
         if width not in self.known:
-            column = self._integers(np.tile(np.arange(width), self.rows))
-            uses = np.full(self.rows * width, self.use)
-            self.known[width] = column, self._integers(np.stack([np.repeat(self.ids, width), uses])[:, None])
+            shape = self.rows, width
+            parts = self._integers(np.arange(width)), self._integers(self.ids)[:, None], self._constant(self.use)
+            column, ids, use = (self.library.broadcast_to(part, shape).reshape(1, -1) for part in parts)
+            self.known[width] = column, self.library.stack([ids, use])
         return self.known[width]
 
     def single(self, number: int) -> Array:
