@@ -3,13 +3,17 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 OUT ?= out/demo
 
-.PHONY: demo test test-full lint docs bench clean
+.PHONY: demo test test-ci test-full lint docs bench clean
 
 demo: $(STAMP)
 	$(BIN)/sit demo --out $(OUT)
 
 test: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" -q
+
+# The part of the second tier that CI has time for: the documentation, and trainings that are killed and go on.
+test-ci: $(STAMP)
+	$(BIN)/pytest -n 2 -m slow -q tests/test_docs.py tests/backbone/test_backbone_train_*.py
 
 test-full: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -q

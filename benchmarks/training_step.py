@@ -71,7 +71,7 @@ def measure(name: str, network: SiTConfig, batch: int, steps: int) -> dict[str, 
     torch.manual_seed(0)
     shape = (network.in_channels, *network.size)
     data = Arrays(torch.randn(4 * batch, *shape), torch.arange(4 * batch) % network.num_classes, network.num_classes)
-    config, marks = TrainConfig(steps=steps + 2, batch_size=batch), []
+    config, marks = TrainConfig(steps=steps + 2, batch_size=batch, prefetch=False), []
     with tempfile.TemporaryDirectory() as folder, clocks() as spent:
 
         def on_step(step: int, loss: float) -> None:

@@ -46,6 +46,7 @@ def documented(inventory):
     return {line.split()[0] for line in lines if line.split()[1].startswith("py:")}
 
 
+@pytest.mark.slow
 def test_docs_build_strictly_name_everything_public_and_run_their_examples(tmp_path):
     """No warning, no public name without an entry, no example with another outcome. One test, to read pages once."""
     code, said = build("html", tmp_path)

@@ -76,7 +76,6 @@ def test_gamma_d_gamma_at_the_ends():
         np.testing.assert_allclose(rooted.velocity_target(time, POINTS, 3 * POINTS), 2 * POINTS, rtol=1e-15)
 
 
-@pytest.mark.covering(5)
 @every_one
 def test_transport_equations(family, gamma):
     """Continuity and both Fokker–Planck residuals of N(m₀, c₀) → N(m₁, c₁) expand to 0 with w undefined."""
@@ -98,7 +97,6 @@ def test_transport_equations(family, gamma):
             assert sympy.expand(sympy.numer(sympy.together(residual))) == 0
 
 
-@pytest.mark.covering(5)
 @every_one
 @pytest.mark.parametrize("time", [0.2, 0.7])
 def test_conditional_expectations(family, gamma, time):
@@ -174,7 +172,6 @@ def problems_of(law, velocity):
     yield ts.reverse_sde_two_sided(i, velocity, law.score, W), -1
 
 
-@pytest.mark.covering(5)
 @every_one
 def test_marginals_are_preserved(family, gamma):
     """The moments of the flow and of both SDEs, by scipy's DOP853 with a random w, are those of x_t to 1e-7."""
@@ -190,7 +187,6 @@ def test_marginals_of_covariances_that_do_not_commute():
         law.flow(0.0, 1.0, POINTS)
 
 
-@pytest.mark.covering(3)
 @pytest.mark.parametrize("gamma", GAMMAS)
 def test_mirror_signs(gamma):
     """A mirror's flow and SDEs from its score alone keep its marginals, β = 1 or not; the other sign does not."""
@@ -219,7 +215,6 @@ def test_flow(family, gamma):
         np.testing.assert_allclose(law.flow(start, stop, POINTS), found, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", [linear_two_sided, encode_decode])
 def test_samples(family):
     """Samples carried by solve() have the mean and covariance of the other end: flow 1e-5, SDEs six standard errors."""
