@@ -114,7 +114,7 @@ def coefficients() -> Figure:
         ax.set(title=title, yscale="log", xlabel="ODE with 50 evaluations, SDE with 100")
         ax.grid(axis="x", visible=False)
         _plain_ticks(ax.yaxis)
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc=(0.02, 0.1))
     figure.axes[0].set_ylabel(FRECHET)
     return figure
 
@@ -139,6 +139,7 @@ def costs() -> Figure:
         ax.set(yscale="log", ylabel=FRECHET)
         _plain_ticks(ax.yaxis)
         ax.legend(fontsize=8)
+    right.set_ylim(top=400)
     left.set(xlabel="transport cost of the learned velocity", title="cost and quality with few evaluations")
     right.set(xscale="log", xlabel="CPU milliseconds per sample", title="time and quality")
     _plain_ticks(right.xaxis, (5, 10, 20, 50, 100, 200))
