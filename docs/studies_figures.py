@@ -140,6 +140,7 @@ def costs() -> Figure:
         _plain_ticks(ax.yaxis)
         ax.legend(fontsize=8)
     right.set_ylim(top=400)
+    _plain_ticks(right.yaxis, (2, 3, 5, 10, 20, 50, 100, 200))
     left.set(xlabel="transport cost of the learned velocity", title="cost and quality with few evaluations")
     right.set(xscale="log", xlabel="CPU milliseconds per sample", title="time and quality")
     _plain_ticks(right.xaxis, (5, 10, 20, 50, 100, 200))
