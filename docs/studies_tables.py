@@ -229,7 +229,7 @@ class Budget(Generated):
         minutes = sum(row["seconds"] for row in trained) / 60.0
         versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
         fewest = min(row["steps"] for row in trained)
-        spent = f"{len(trained)} trainings of {fewest} steps or what is said of {trained[0]['batch']} digits"
+        spent = f"{len(trained)} trainings of {fewest} steps, or as many as is said, of {trained[0]['batch']} digits"
         real = f"an accuracy of {spread(floor, 'accuracy')} and a distance of {spread(floor)}"
         text = (
             f"{data['date']}, {data['processor']}, one thread, {versions}. {spent} took {minutes:.0f} minutes, "
