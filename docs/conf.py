@@ -27,6 +27,7 @@ extensions = [
     "sampler_tables",
     "stochastic_tables",
     "stored_tables",
+    "studies_tables",
     "tables",
     "w_tables",
 ]
