@@ -14,6 +14,8 @@ from backbone.sampling.sampler import Sampler
 from solvers import NonFiniteError, PoleError
 from solvers.noise import PerSample
 
+LATENT = SiTConfig(**TINY.to_dict() | {"in_channels": 4})
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
@@ -111,8 +113,9 @@ def test_the_precision_is_that_of_the_network(checkpoint):
     assert not torch.is_autocast_enabled("cpu")
 
 
-def test_a_vae_turns_latents_into_pixels(tmp_path):
-    """Latents / scale + shift are decoded, in batches of any size; its digest and scale are in the plan."""
+@pytest.fixture
+def vae(tmp_path):
+    """A small VAE, which is also in a folder, and networks of its latents: a of its own scale, b of another."""
     from diffusers import AutoencoderKL
 
     torch.manual_seed(1)
@@ -126,9 +129,13 @@ def test_a_vae_turns_latents_into_pixels(tmp_path):
         shift_factor=0.25,
     ).eval()
     vae.save_pretrained(tmp_path / "vae")
-    shape = SiTConfig(**TINY.to_dict() | {"in_channels": 4})
-    tiny(tmp_path / "a.safetensors", shape)
-    tiny(tmp_path / "b.safetensors", shape, EXTRA | {"latents": {"scale": 2.0, "shift": [0.0, 1.0, 0.0, -1.0]}})
+    tiny(tmp_path / "a.safetensors", LATENT)
+    tiny(tmp_path / "b.safetensors", LATENT, EXTRA | {"latents": {"scale": 2.0, "shift": [0.0, 1.0, 0.0, -1.0]}})
+    return vae
+
+
+def test_a_vae_turns_latents_into_pixels(tmp_path, vae):
+    """Latents / scale + shift are decoded, in batches of any size; its digest and scale are in the plan."""
     latents = torch.from_numpy(Sampler(tmp_path / "a.safetensors", quick(format="latents")).draw(0, 3).samples)
     spread = torch.tensor([0.0, 1.0, 0.0, -1.0]).view(1, 4, 1, 1)
     for name, options, moved in (
@@ -146,11 +153,13 @@ def test_a_vae_turns_latents_into_pixels(tmp_path):
         assert np.abs(found.astype(int) - wanted).max() <= 1
         assert (found != wanted).mean() < 0.01
     assert sampler.plan["vae"]["scale"] == [2.0]
-    own = sampler.plan["vae"]
-    assert len(own["sha256"]) == 64
-    # A decoder trained further on the same latents has another digest, and fits latents of the same encoder.
-    kept = {"vae_sha256": own["encoder_sha256"]}
-    tiny(tmp_path / "c.safetensors", shape, EXTRA | {"latents": kept})
+    assert len(sampler.plan["vae"]["sha256"]) == 64
+
+
+def test_latents_are_decoded_by_the_vae_that_encoded_them(tmp_path, vae):
+    """A decoder trained further on the same latents has another digest, and fits; another encoder is refused."""
+    own = Sampler(tmp_path / "a.safetensors", quick(format="npz", vae=tmp_path / "vae")).plan["vae"]
+    tiny(tmp_path / "c.safetensors", LATENT, EXTRA | {"latents": {"vae_sha256": own["encoder_sha256"]}})
     with torch.no_grad():
         vae.decoder.conv_out.bias += 0.5
     vae.save_pretrained(tmp_path / "further")
@@ -165,6 +174,10 @@ def test_a_vae_turns_latents_into_pixels(tmp_path):
     )
     with pytest.raises(ValueError, match=wanted):
         Sampler(tmp_path / "c.safetensors", quick(format="npz", vae=tmp_path / "other"))
+
+
+def test_a_vae_that_does_not_fit_is_refused(tmp_path, vae):
+    """Latents without a VAE, a VAE of other channels, and a VAE that is not there."""
     with pytest.raises(ValueError, match=r"expected 1 or 3 channels, for pixels; received 4 channels; .*pass --vae"):
         Sampler(tmp_path / "a.safetensors", quick())
     tiny(tmp_path / "rgb.safetensors")

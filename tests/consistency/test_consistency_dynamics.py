@@ -73,7 +73,7 @@ def supplied(case, expressions, symbols):
             yield mpf(2 + k) / (7 + k), paper, found
 
 
-@pytest.mark.covering(5)
+@pytest.mark.covering(25)
 @every_case
 def test_continuity_equation(case):
     """Property 8: ∂_t p + ∂_x(v p) = 0 for a two-component mixture with v built from the library's row of velocity."""

@@ -96,6 +96,7 @@ def test_hutchinson_over_all_signs(schedule):
     within((exact.value - path.log_density(0.3, x)).abs(), 1e-4)
 
 
+@pytest.mark.covering(7)
 @every_case
 @given(fractions=st.tuples(middle, middle), mean=points, cov=covariances(), x=points)
 @law(1)

@@ -15,6 +15,7 @@ from tests.support.ledger import within
 from tests.support.strategies import coordinates, covariances, every_case, law
 
 
+@pytest.mark.covering(11)
 @every_case
 @given(mean=st.tuples(coordinates, coordinates), cov=covariances())
 @law(1)

@@ -96,7 +96,7 @@ def test_sde_is_the_published_loop(path, prediction, form):
             assert_near(one, other, 1e-11 if prediction != "velocity" else 2e-12)
 
 
-@pytest.mark.covering(5)
+@pytest.mark.covering(15)
 @pytest.mark.parametrize(("path", "method", "last"), list(product(PATHS, ("Euler", "Heun"), ("Mean", "Tweedie"))))
 def test_sde_in_single_precision(path, method, last):
     """At the published defaults of 250 states and a last step of 0.04 with the form sigma, to 2e-5."""
@@ -123,6 +123,7 @@ def test_flow_of_a_gaussian(path):
         assert_near(sampler(x, model.velocity)[-1], wanted, 1e-7)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize(("path", "method"), [*product(PATHS, ("dopri5", "rk4")), ("GVP", "dopri8")])
 def test_likelihood_of_an_isotropic_gaussian_is_exact(path, method):
     """One probe is exact where the drift is a multiple of x: log p is N(z; 0, I) and the log ratio of spreads."""

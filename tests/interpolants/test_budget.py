@@ -190,6 +190,8 @@ def test_one_thread_serves_all_budgets():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*os.fork:RuntimeWarning")  # of JAX, if another test imported it
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_forked_process_has_budgets():
     """The child of a fork, in which no other thread lives on, interrupts work too."""
     within(5, lambda: None)

@@ -28,6 +28,7 @@ def test_built_ins_are_proved(schedule):
         assert certificate[name].status in ("proved", "measured")
 
 
+@pytest.mark.slow
 def test_vp_does_not_reach_the_noise():
     """VP's α₁ = 0.0066 is noted with its value, is not required, and leaves the certificate ok."""
     finding = certify(VP())["alpha_1"]

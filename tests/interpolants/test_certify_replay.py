@@ -22,6 +22,7 @@ def stored():
     return json.loads(json.dumps(certify(Linear()).to_dict()))
 
 
+@pytest.mark.slow
 def test_an_honest_certificate_replays(stored):
     """Through JSON and back, nothing differs."""
     assert Certificate.from_dict(stored).to_dict() == stored
@@ -127,6 +128,7 @@ def test_the_thorough_search_is_what_runs_afterwards(own_cache):
     assert schedule.sigma(0.5) == 0.125
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_no_error(own_cache, monkeypatch):
     """Where the cache is a file, the search is done and nothing is kept."""
     own_cache.write_text("not a folder")

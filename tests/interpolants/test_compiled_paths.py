@@ -29,6 +29,7 @@ ROUND = GaussianMixture([0.3, 0.7], [[-1.0, 0.0], [1.0, 0.5]], [0.1, 0.4])
 BY_NAME = {repr(choice): choice for choice in CHOICES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "choice", "method"),
     [

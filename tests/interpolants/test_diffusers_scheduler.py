@@ -80,7 +80,7 @@ def solved(method, x, times, schedule, rng=None):
     return solve(problem, x, times, method, rng=rng).x
 
 
-@pytest.mark.covering(4)  # the first tier asks all of them of solvers.inverted
+@pytest.mark.covering(12)
 @pytest.mark.parametrize("method", [*METHODS, *DENOISING], ids=name)
 def test_the_loop_of_a_pipeline_ends_where_solve_ends(method):
     """Every method, with the same normals, in double and in single precision."""

@@ -124,6 +124,7 @@ def test_other_domains_have_their_own_unit():
 HUNDREDTHS = st.integers(1, 400).map(lambda k: k / 100)
 
 
+@pytest.mark.slow
 @given(time=interior, case=cases, eta=HUNDREDTHS, loss=HUNDREDTHS)
 @law(20)
 def test_regularised_optimum_is_the_minimiser(time, case, eta, loss):

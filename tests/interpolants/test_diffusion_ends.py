@@ -34,7 +34,7 @@ def make(name):
     return getattr(w, name)(*ARGUMENTS.get(name, ()))
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(6)
 @every
 def test_limits_of_w(name, under):
     """Both limits in the table are sympy's, and those at 200 digits."""

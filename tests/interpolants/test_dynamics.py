@@ -80,7 +80,7 @@ def test_reverse_drift_and_noise(pair, prediction, time, x, p):
     check_drift_and_noise(reverse_sde, 1, case, source, choice, time, x, p)
 
 
-@pytest.mark.covering(17)
+@pytest.mark.covering(34)
 @pytest.mark.parametrize(
     ("case", "prediction", "choice"),
     list(product(BUILT_INS, PREDICTIONS, (CHOICES[0], CHOICES[6]))),
@@ -104,6 +104,7 @@ def sensitivity_of(case, prediction, choice, time, x, p, sign):
         return sum(pieces)
 
 
+@pytest.mark.slow
 @given(pair=models, time=interior, x=coordinates, p=coordinates)
 @law(20)
 def test_zero_w_is_the_ode(pair, time, x, p):
@@ -118,6 +119,7 @@ def test_zero_w_is_the_ode(pair, time, x, p):
         assert [pole.time for pole in sde.poles] == [pole.time for pole in ode.poles]
 
 
+@pytest.mark.covering(11)
 @pytest.mark.parametrize("prediction", PREDICTIONS, ids=repr)
 @pytest.mark.parametrize("case", BUILT_INS, ids=repr)
 def test_one_call_per_drift(case, prediction):

@@ -106,7 +106,7 @@ def rows():
 BOUND, RATIO = 0.35, 0.8
 
 
-@pytest.mark.covering(41)
+@pytest.mark.covering(205)
 @pytest.mark.parametrize(("case", "prediction", "method", "choice"), list(rows()))
 def test_refused_or_right(case, prediction, method, choice):
     """A solve is a PoleError with a remedy before the first call, or has p_0's mean and covariance as n grows."""

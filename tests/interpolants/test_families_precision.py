@@ -81,7 +81,7 @@ def test_every_family_is_here():
     assert set(FAMILIES) == set(BUILT_IN)
 
 
-@pytest.mark.covering(15)
+@pytest.mark.covering(30)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name == "cosine" else name for name in with_parameters]
 )

@@ -236,6 +236,7 @@ def test_a_number_is_classifier_free():
     assert (found == expected).all()
 
 
+@pytest.mark.covering(3)
 @every_formula
 def test_compilers(name):
     """torch.compile takes a guided model without a graph break, and jax.jit: the numbers stay."""

@@ -78,6 +78,7 @@ def test_digits_in_one_dimension(case, time):
     assert abs(posterior.covariance[0, 0, 0] / float(variance) - 1) <= 1e-12
 
 
+@pytest.mark.covering(4)
 @pytest.mark.parametrize("name", ["mixture", "diagonal"])
 @pytest.mark.parametrize("time", [0.3, 0.8])
 def test_two_dimensions_by_quadrature(name, time):

@@ -28,7 +28,7 @@ RATE = 3 / (1 + 2 * TIMES) ** 2
 SCHEDULES = [Linear, GVP, VP, Cosine, Follmer, Laplace, FlowMatching, DDPMLinear, DDPMCosine]
 
 
-@pytest.mark.covering(7)
+@pytest.mark.covering(14)
 @pytest.mark.parametrize(
     "make", [pytest.param(make, marks=pytest.mark.slow) if make in (DDPMCosine, Cosine) else make for make in SCHEDULES]
 )
@@ -109,6 +109,7 @@ def test_elementary_inverses(phi):
         assert abs(sympy.N(inverse.subs(t, phi.subs(t, time)) - time, 60)) < 1e-50
 
 
+@pytest.mark.slow
 @pytest.mark.covering(3)
 @pytest.mark.parametrize("phi", [(t + sin(pi * t / 2)) / 2, (t + t**3) / 2, t * exp(t - 1)], ids=str)
 def test_warps_without_an_elementary_inverse(phi):

@@ -117,7 +117,7 @@ def test_refused_or_right(case, choice, prediction):
     assert ran >= (0 if poles else 8)
 
 
-@pytest.mark.covering(5)
+@pytest.mark.covering(10)
 @pytest.mark.parametrize("w", [diffusion.Sigma(), diffusion.Constant(0.5)], ids=repr)
 @pytest.mark.parametrize("method", [EulerMaruyama(), StochasticHeun(), SRA1()], ids=lambda m: type(m).__name__)
 def test_reversal(w, method):

@@ -43,6 +43,7 @@ def test_it_is_the_published_algorithm(name, dtype):
             assert abs(mpf(float(sigma[n - 1])) - noise) <= 8 * eps * noise + fall * wanted / noise, n
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("name", MODELS)
 def test_it_begins_as_before(name):
     """Up to the first timestep nothing changes; the schedule stays discrete, and ends without signal."""

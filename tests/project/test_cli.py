@@ -23,6 +23,7 @@ def test_certify_prints_a_table_for_every_built_in(capsys):
     assert "Fokker-Planck" in out
 
 
+@pytest.mark.slow
 def test_certify_fails_where_a_required_property_fails(capsys):
     """A schedule that starts at α ≠ 1 exits with 1 and shows the value."""
     assert main(["certify", "--alpha", "1/(1+exp(10*t-5))", "--sigma", "1-1/(1+exp(10*t-5))"]) == 1

@@ -31,6 +31,7 @@ def test_options_may_be_given_again(capsys):
     assert "UniPC(order=1, corrector=False" in capsys.readouterr().out
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(
     ("order", "words", "status"),
     [("3", "below the claimed 3", 1), ("2", "as claimed (2)", 0)],

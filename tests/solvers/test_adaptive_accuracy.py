@@ -185,7 +185,7 @@ def test_torch_and_numpy_agree(method, per_sample, dtype):
     np.testing.assert_allclose(theirs.xs.numpy(), mine.xs, rtol=0, atol=allowed)
 
 
-@pytest.mark.covering(3)
+@pytest.mark.covering(6)
 @pytest.mark.parametrize("method", [Dopri5(), DOP853()], ids=name)
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "per-sample"])
 def test_jax(method, per_sample):

@@ -24,6 +24,7 @@ class Drawn:
         return lambda t0, t1: torch.randn_like(x) * math.sqrt(abs(t1 - t0))
 
 
+@pytest.mark.covering(3)
 @in_tiers
 def test_torch_compiles_a_whole_solve(method):
     """A solve over a list of eight steps is one graph without a break, with the numbers of the loop."""

@@ -144,6 +144,7 @@ def test_an_exception_inside_a_drift_comes_out():
             solve_ensemble(CompiledODE(strict), np.ones((130, 2)), uniform(4, 0.0, 1.0), Euler(), threads=threads)
 
 
+@pytest.mark.slow
 def test_nan_names_the_sample_and_the_time():
     """NaN in a drift is found, with the sample, the step and its times; the solution has what was reached."""
     grid = uniform(8, 0.0, 1.0)

@@ -55,6 +55,7 @@ def rows():
             yield pytest.param(*row, id="-".join([row[0], *row[1]]), marks=marks)
 
 
+@pytest.mark.covering(5)
 @pytest.mark.parametrize(("name", "options", "order", "kept"), list(rows()))
 def test_a_scheduler_has_its_known_order(name, options, order, kept):
     """Third-order multistep is order 2, its SDE order 1, stochastic flow matching does not converge; others hold."""
