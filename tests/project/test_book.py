@@ -97,10 +97,10 @@ def test_a_name_that_does_not_exist_is_seen():
 
 def test_migration_has_a_row_for_each_of_the_common_calls():
     """The calls that the four projects' own examples begin with are in the first column."""
-    calls = """create_transport training_losses sample_ode sample_sde sample_ode_likelihood forward_with_cfg CondOTProbPath
-        CosineScheduler VPScheduler ODESolver compute_likelihood odeint odeint_adjoint odeint_event sdeint diffeqsolve
-        DDPMScheduler DDIMScheduler DPMSolverMultistepScheduler UniPCMultistepScheduler add_noise v_prediction
-        FlowMatchEulerDiscreteScheduler"""
+    calls = """create_transport training_losses sample_ode sample_sde sample_ode_likelihood forward_with_cfg
+        CondOTProbPath CosineScheduler VPScheduler ODESolver compute_likelihood odeint odeint_adjoint odeint_event
+        sdeint diffeqsolve DDPMScheduler DDIMScheduler DPMSolverMultistepScheduler UniPCMultistepScheduler add_noise
+        v_prediction FlowMatchEulerDiscreteScheduler"""
     first = " ".join(row[0] for row in rows("reference/migration.md", "`"))
     assert [call for call in calls.split() if call not in first] == []
 
@@ -108,8 +108,8 @@ def test_migration_has_a_row_for_each_of_the_common_calls():
 def test_the_table_of_conventions_has_every_peer():
     """Each comparable project has a row in the table of conventions, with its direction of time and its sign."""
     table = {row[0]: row for row in rows("conventions.md", "") if len(row) == 6}
-    peers = """SiT, paper|SiT, code|LightningDiT|REPA|Edifice|MeanFlow|DiT|diffusers|DPM-Solver|k-diffusion|edm2|EDM|sCM
-        |flow_matching|torchcfm|stochastic-interpolants|azula|hackable_diffusion|torchdiffeq|torchsde|diffrax"""
+    peers = """SiT, paper|SiT, code|LightningDiT|REPA|Edifice|MeanFlow|DiT|diffusers|DPM-Solver|k-diffusion|edm2|EDM
+        |sCM|flow_matching|torchcfm|stochastic-interpolants|azula|hackable_diffusion|torchdiffeq|torchsde|diffrax"""
     for peer in peers.split("|"):
         assert any(peer.strip() in name for name in table), peer
     assert all(cell for row in table.values() for cell in row)

@@ -1,4 +1,4 @@
-"""The messages that the page of failures lists, provoked one by one, and its table of wrong models against closed forms."""
+"""The messages that the page of failures lists, provoked, and its table of wrong models against closed forms."""
 
 import re
 from pathlib import Path as File
@@ -85,9 +85,9 @@ def printed(name):
 def test_the_page_prints_what_closed_forms_give():
     """Exact laws of six of the mistakes, for data N(m, c), within what 20,000 samples leave open.
 
-    The flow from t to s multiplies x − α m by ρ_s/ρ_t, ρ² = (1 − t)² c + t². Backwards in sign the factor is its inverse and
-    the mean obeys ṁ = −v; one Euler step from t = 1 is x − v(1, x) = m. Without its drift the noise adds ∫ t ρ_0²/ρ_t² dt,
-    without its noise the drift multiplies by exp(−½∫ t/ρ² dt) more; guidance by 3 cubes c and has three means.
+    The flow from t to s multiplies x − α m by ρ_s/ρ_t, ρ² = (1 − t)² c + t², and one Euler step from t = 1 ends at m.
+    With the wrong sign the factor is the inverse; guidance by 3 cubes c. Of the start e^{−clock} is left, with clock
+    ∫ t/ρ² dt: noise without its drift adds c · clock, drift without its noise multiplies by e^{−clock/2}.
     """
     mean, c = 1.0, 0.25
     times = np.linspace(0.0, 1.0, 20_001)
