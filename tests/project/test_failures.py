@@ -83,7 +83,7 @@ def printed(name):
 
 
 def test_the_page_prints_what_closed_forms_give():
-    """Exact laws of six of the mistakes, for data N(m, c), within what 20,000 samples leave open.
+    """Exact laws of eight of the rows, for data N(m, c), within what 20,000 samples leave open.
 
     The flow from t to s multiplies x − α m by ρ_s/ρ_t, ρ² = (1 − t)² c + t², and one Euler step from t = 1 ends at m.
     With the wrong sign the factor is the inverse; guidance by 3 cubes c. Of the start e^{−clock} is left, with clock
