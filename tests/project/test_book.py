@@ -106,13 +106,16 @@ def test_migration_has_a_row_for_each_of_the_common_calls():
 
 
 def test_the_table_of_conventions_has_every_peer():
-    """Each comparable project has a row in the table of conventions, with its direction of time and its sign."""
-    table = {row[0]: row for row in rows("conventions.md", "") if len(row) == 6}
+    """Each comparable project has a row in both tables: time, interpolant and sign; predictions and the noise in w."""
+    lines = (DOCS / "conventions.md").read_text(encoding="utf-8").partition("## Other projects")[2].splitlines()
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
+    table, second = ({row[0]: row for row in cells if len(row) == columns} for columns in (4, 3))
     peers = """SiT, paper|SiT, code|LightningDiT|REPA|Edifice|MeanFlow|DiT|diffusers|DPM-Solver|k-diffusion|edm2|EDM
         |sCM|flow_matching|torchcfm|stochastic-interpolants|azula|hackable_diffusion|torchdiffeq|torchsde|diffrax"""
     for peer in peers.split("|"):
         assert any(peer.strip() in name for name in table), peer
-    assert all(cell for row in table.values() for cell in row)
+    assert list(table) == list(second)
+    assert all(cell for row in (*table.values(), *second.values()) for cell in row)
 
 
 def test_citation_is_valid_and_names_this_version():
