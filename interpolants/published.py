@@ -54,7 +54,8 @@ def sit_sde(w: DiffusionCoefficient = _SIGMA, *, steps: int = 250, last: float =
     costs the same.
 
     Args:
-        w: the diffusion coefficient; the published default is σ.
+        w: the diffusion coefficient; σ is the paper's default. The published code, whose noise is √(2·diffusion),
+            integrates w = 2σ under that name: pass ``2 * Sigma()`` for its samples.
         steps: evaluations of the model in all, at least 2.
         last: length of the last step, in (0, 1).
 
