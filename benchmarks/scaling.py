@@ -72,7 +72,7 @@ def _at_once(pool: Pool, count: int, each: int) -> float:
 def main() -> None:
     """Run the parts."""
     options = arguments(__doc__ or "", parts=("batch", "dimension", "steps", "processes"))
-    repeats = 2 if options.smoke else 15
+    repeats = 2 if options.smoke else 9
     sizes = {"batch": (1, 16, 256, 4096), "dimension": (2, 16, 128), "steps": (10, 100, 1000)}
     rows: list[dict[str, Any]] = []
     with threadpool_limits(1):
@@ -80,7 +80,7 @@ def main() -> None:
             if part in sizes:
                 rows += grow(part, sizes[part][:2] if options.smoke else sizes[part], repeats)
             else:
-                rows += processes((2,) if options.smoke else (1, 2), repeats, 1 if options.smoke else 20)
+                rows += processes((2,) if options.smoke else (1, 2), min(repeats, 7), 1 if options.smoke else 10)
     record("scaling", rows, ("numpy", "interpolants"), options.save)
 
 

@@ -15,6 +15,7 @@ copyright = author
 release = version = installed("interpolants")
 
 extensions = [
+    "benchmark_tables",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
