@@ -28,7 +28,7 @@ def questions() -> dict[str, str]:
     for path in sorted(FOLDER.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
-            found[path.name] = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
+            found[path.name] = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ").replace("``", "")
     return found
 
 
@@ -50,7 +50,7 @@ class Questions(Generated):
             name = recorded(script)
             file = FOLDER / "results" / f"{name}.json"
             when = json.loads(file.read_text())["date"] if name and file.exists() else "–"
-            rows.append((code(script), question, when))
+            rows.append((code(script), question, when.replace("-", "\N{NON-BREAKING HYPHEN}")))
         return [table(("script", "question", "recorded"), rows)]
 
 

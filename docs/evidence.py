@@ -31,7 +31,7 @@ class CertificateExample(Generated):
             ends[0],
             *(line for line in ends if line.startswith(("Velocity to", "probability", "reverse SDE, KL()"))),
         ]
-        return [nodes.literal_block("", text) for text in (certificate.table(), "\n".join(kept))]
+        return [nodes.literal_block("", text, language="text") for text in (certificate.table(), "\n".join(kept))]
 
 
 class PropertyTests(Generated):

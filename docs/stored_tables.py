@@ -24,7 +24,7 @@ DEVICE = ROOT / "benchmarks" / "results" / "backbone_device.json"
 class Derivation(Generated):
     """The sections of one schedule: quantities and limits, conversions, what it costs, its certificate, its ends."""
 
-    sources = ("docs/formulas.json",)
+    sources = ("docs/formulas.json", "docs/stored_tables.py")
     required_arguments = 1
 
     def build(self) -> list[nodes.Node]:
@@ -40,8 +40,8 @@ class Derivation(Generated):
                 _section(name, "Conversions, A x + B p", [table(("conversion", math("A"), math("B")), conversions)]),
                 *sections,
             ]
-        sections.append(_section(name, "Certificate", [nodes.literal_block("", found["certificate"])]))
-        sections.append(_section(name, "At the ends", [nodes.literal_block("", found["ends"])]))
+        sections.append(_section(name, "Certificate", [nodes.literal_block("", found["certificate"], language="text")]))
+        sections.append(_section(name, "At the ends", [nodes.literal_block("", found["ends"], language="text")]))
         return sections
 
 
