@@ -27,11 +27,13 @@ lint: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs out/docs
 
+# Every benchmark, with its record under benchmarks/results; make bench SMOKE=1 only shows that they work, in minutes.
 bench: $(STAMP)
-	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+	set -e; for script in $$(grep -l '^def main' benchmarks/*.py); do \
+		echo $$script; $(BIN)/python $$script $(if $(SMOKE),--smoke,--save); done
 
 clean:
-	rm -rf .venv out
+	rm -rf .venv out docs/examples
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("expected: Python 3.11 or newer; received: " + sys.version.split()[0] + "; remedy: make PYTHON=python3.11 " + "$(MAKECMDGOALS)")'

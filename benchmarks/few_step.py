@@ -1,4 +1,4 @@
-r"""One step and few steps on the digits: MeanFlow, Improved MeanFlow, shortcut and consistency beside 50 steps of Heun.
+r"""How good are one step and few on digits? MeanFlow, Improved MeanFlow, shortcut, consistency; 50 steps of Heun.
 
 One network of the demonstration's size per objective. A velocity network is trained first; the others continue it,
 which is stated in their row as ``from``, or begin anew. Samples are judged as in the demonstration: the share in which

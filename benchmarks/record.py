@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
 import time
@@ -90,10 +91,15 @@ def show(row: dict[str, Any]) -> None:
 def save_rows(
     name: str, rows: list[dict[str, Any]], packages: tuple[str, ...], folder: Path = RESULTS, **more: Any
 ) -> None:
-    """Write rows with date, versions, hardware and what else is to be known about the machine."""
+    """Write rows with date, versions, hardware, how busy it is, and what else is to be known about the machine.
+
+    A load beyond the number of cores says that others were at work: ratios of what ran in turn count, seconds do not.
+    """
     folder.mkdir(exist_ok=True)
     versions = {package: importlib.metadata.version(package) for package in packages}
     machine = {"processor": _processor(), "python": platform.python_version(), "system": platform.system(), **more}
+    if hasattr(os, "getloadavg"):
+        machine |= {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     data = {"name": name, "date": time.strftime("%Y-%m-%d"), "versions": versions, **machine, "rows": rows}
     (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
 

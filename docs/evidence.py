@@ -1,6 +1,6 @@
 """What stands behind the library, from its own files: a certificate, and the laws of the consistency suite.
 
-Directives without arguments: ``consistency-tests`` and ``certificate-example``.
+Directives: ``property-tests`` with the number of a property, and ``certificate-example``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from tables import ROOT, Generated, code
 
@@ -30,48 +31,42 @@ class CertificateExample(Generated):
             ends[0],
             *(line for line in ends if line.startswith(("Velocity to", "probability", "reverse SDE, KL()"))),
         ]
-        return [nodes.literal_block("", text) for text in (certificate.table(), "\n".join(kept))]
+        return [nodes.literal_block("", text, language="text") for text in (certificate.table(), "\n".join(kept))]
 
 
-class ConsistencyTests(Generated):
-    """The twenty-five properties, each with the statements of its tests and their names."""
+class PropertyTests(Generated):
+    """The tests of one of the twenty-five properties: what each asserts, its name, and its file to read."""
 
-    sources = ("tests/consistency/*.py", "tests/support/ledger.py")
+    sources = ("tests/consistency/*.py",)
+    required_arguments = 1
 
     def build(self) -> list[nodes.Node]:
-        laws: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
-        for path in sorted((ROOT / "tests" / "consistency").glob("test_consistency_*.py")):
-            for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                text = " ".join((ast.get_docstring(node) or "").split()) if isinstance(node, ast.FunctionDef) else ""
-                if found := re.match(r"Property (\d+): (.*)", text):
-                    laws[int(found[1])].append((path.name, node.name, found[2]))
-        return [_section(number, title, laws[number]) for number, title in _titles().items()]
+        tests = laws()[int(self.arguments[0])]
+        page = self.state.document.settings.env.docname
+        return [nodes.bullet_list("", *(_test(page, *test) for test in tests))]
 
 
-def _titles() -> dict[int, str]:
-    """Return the titles that the summary of a run prints."""
-    tree = ast.parse((ROOT / "tests" / "support" / "ledger.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PROPERTIES":
-            titles: dict[int, str] = ast.literal_eval(node.value)
-            return titles
-    raise ValueError("tests/support/ledger.py assigns no PROPERTIES")
+def laws() -> dict[int, list[tuple[str, str, str]]]:
+    """Return, for each property, the file, the name and the statement of its tests, read from their docstrings."""
+    found: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
+    for path in sorted((ROOT / "tests" / "consistency").glob("test_consistency_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            text = " ".join((ast.get_docstring(node) or "").split()) if isinstance(node, ast.FunctionDef) else ""
+            if match := re.match(r"Property (\d+): (.*)", text):
+                found[int(match[1])].append((path.name, node.name, match[2]))
+    return found
 
 
-def _section(number: int, title: str, laws: list[tuple[str, str, str]]) -> nodes.section:
-    section = nodes.section(ids=[f"property-{number}"], names=[f"property {number}"])
-    first = title[0].upper() if title[0].isascii() else title[0]  # α stays α
-    section += nodes.title("", f"{number}. {first}{title[1:]}")
-    items = []
-    for file, name, text in laws:
-        place = nodes.paragraph("", "", code(file), nodes.Text(" "), code(name))
-        items.append(nodes.list_item("", nodes.paragraph("", text), place))
-    section += nodes.bullet_list("", *items)
-    return section
+def _test(page: str, file: str, name: str, statement: str) -> nodes.list_item:
+    """Return one test, with its file as a link that the build fills with a copy."""
+    link = addnodes.download_reference(
+        "", "", code(f"{file}::{name}"), refdoc=page, reftarget=f"/../tests/consistency/{file}", refexplicit=True
+    )
+    return nodes.list_item("", nodes.paragraph("", statement), nodes.paragraph("", "", link))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
-    app.add_directive("consistency-tests", ConsistencyTests)
+    app.add_directive("property-tests", PropertyTests)
     app.add_directive("certificate-example", CertificateExample)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

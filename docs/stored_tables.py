@@ -1,4 +1,4 @@
-"""Tables from files that scripts write: the directives ``formulas``, ``precision`` and those of benchmarks."""
+"""Tables from files that scripts write: the directives ``derivation``, ``precision`` and those of benchmarks."""
 
 from __future__ import annotations
 
@@ -21,25 +21,46 @@ NETWORK = ROOT / "benchmarks" / "results" / "backbone.json"
 DEVICE = ROOT / "benchmarks" / "results" / "backbone_device.json"
 
 
-class Formulas(Generated):
-    """A section per schedule: its quantities with their limits and, for the paper's, its conversions."""
+class Derivation(Generated):
+    """The sections of one schedule: quantities and limits, conversions, what it costs, its certificate, its ends."""
 
-    sources = ("docs/formulas.json",)
+    sources = ("docs/formulas.json", "docs/stored_tables.py")
+    required_arguments = 1
 
     def build(self) -> list[nodes.Node]:
-        return [_formula_section(name, found) for name, found in json.loads(FORMULAS.read_text()).items()]
+        name = self.arguments[0]
+        found = json.loads(FORMULAS.read_text())[name]
+        sections = [_section(name, "Transport", _transport(found))]
+        if "quantities" in found:
+            head = ("quantity", "formula", "at the data end", "at the noise end")
+            rows = [tuple(math(cell) for cell in row) for row in found["quantities"]]
+            conversions = [(f"{source} → {to}", math(a), math(b)) for source, to, (a, b) in found["conversions"]]
+            sections = [
+                _section(name, "Quantities", [table(head, rows)]),
+                _section(name, "Conversions, A x + B p", [table(("conversion", math("A"), math("B")), conversions)]),
+                *sections,
+            ]
+        sections.append(_section(name, "Certificate", [nodes.literal_block("", found["certificate"], language="text")]))
+        sections.append(_section(name, "At the ends", [nodes.literal_block("", found["ends"], language="text")]))
+        return sections
 
 
-def _formula_section(name: str, found: dict[str, Any]) -> nodes.section:
-    section = nodes.section(ids=[nodes.make_id(f"formulas-{name}")], names=[f"formulas-{name}"])
-    section += nodes.title("", name)
-    rows = [(math(symbol), math(formula), math(lo), math(hi)) for symbol, formula, lo, hi in found["quantities"]]
-    section += table(("quantity", "formula", "at the data end", "at the noise end"), rows)
-    if "conversions" in found:
-        section += nodes.paragraph("", "Conversions, A x + B p:")
-        pairs = [(f"{source} → {to}", math(a), math(b)) for source, to, (a, b) in found["conversions"]]
-        section += table(("conversion", math("A"), math("B")), pairs)
-    return section
+def _section(name: str, title: str, content: list[nodes.Node]) -> nodes.section:
+    label = nodes.make_id(f"{name}-{title}")
+    return nodes.section("", nodes.title("", title), *content, ids=[label], names=[label])
+
+
+def _transport(found: dict[str, Any]) -> list[nodes.Node]:
+    lines: list[nodes.Node] = []
+    if "transport" in found:
+        formulas = found["transport"]
+        equal = f" = {formulas['integral']}" if "integral" in formulas else ""
+        said = [rf"\int\dot\rho^2\,dt = \int {formulas['energy']}\,dt{equal}"]
+        said += [rf"\int\dot\alpha^2\,dt = {formulas['pull']}"] if "pull" in formulas else []
+        lines += [nodes.math_block(text, text, nowrap=False, number=None, label=None) for text in said]
+    head = (math("c"), "cost", "length", "gap", "Lipschitz", math("W_2"))
+    rows = [["∞" if value is None else f"{value:.8g}" for value in row] for row in found["measures"]]
+    return [*lines, table(head, rows)]
 
 
 class Precision(Generated):
@@ -254,7 +275,7 @@ def _device() -> list[nodes.Node]:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
-    app.add_directive("formulas", Formulas)
+    app.add_directive("derivation", Derivation)
     app.add_directive("precision", Precision)
     app.add_directive("sampler-orders", SamplerOrders)
     app.add_directive("evaluation-cost", EvaluationCost)

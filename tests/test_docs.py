@@ -19,6 +19,7 @@ from interpolants import diffusion, guidance, plots, times, weights
 from interpolants.adapters import diffusers as diffusers_adapter
 from interpolants.adapters import transport
 from solvers import compiled, inverted, likelihood, noise, order
+from tests.support.scripts import script
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
@@ -30,6 +31,8 @@ PUBLIC = {
     )
     for name in module.__all__
 }
+PAGES = ("index", "conventions", "consistency", "endpoints", "examples/diffusion", "reference/solvers", "genindex")
+"""What is opened in a browser, where there is one."""
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -48,13 +51,20 @@ def documented(inventory):
 
 @pytest.mark.slow
 def test_docs_build_strictly_name_everything_public_and_run_their_examples(tmp_path):
-    """No warning, no public name without an entry, no example with another outcome. One test, to read pages once."""
+    """No warning, no public name without an entry, no example with another outcome. One test, to read pages once.
+
+    Where there is a Chromium it opens some pages, wide and narrow, and searches.
+    """
     code, said = build("html", tmp_path)
     assert code == 0, said
     assert (tmp_path / "html" / "_static" / "tex-svg.js").stat().st_size > 10**6
     for page in (tmp_path / "html").glob("*.html"):
         assert not re.search(r"<script[^>]*https?://", page.read_text(encoding="utf-8")), "a script from the network"
     assert PUBLIC - documented(tmp_path / "html" / "objects.inv") == set()
+    browser = script(ROOT / "docs" / "browser.py")
+    if browser.find() is not None:
+        site = tmp_path / "html"
+        assert browser.problems(browser.find(), site, [site / f"{page}.html" for page in PAGES], "Wronskian") == []
     code, said = build("doctest", tmp_path)
     assert code == 0, said
     summary = (tmp_path / "doctest" / "output.txt").read_text()

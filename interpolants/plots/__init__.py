@@ -11,7 +11,7 @@ from interpolants.plots.curves import (
     transport_cost_curves,
     transport_cost_table,
 )
-from interpolants.plots.look import COLOURS, numbers, style
+from interpolants.plots.look import COLOURS, look, numbers, style
 from interpolants.plots.pages import FIGURES, page, save
 from interpolants.plots.paths import bounds, trajectories
 
@@ -20,6 +20,7 @@ __all__ = [
     "FIGURES",
     "bounds",
     "diffusion_curves",
+    "look",
     "numbers",
     "page",
     "path_length_curves",

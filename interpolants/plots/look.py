@@ -48,7 +48,7 @@ def style() -> AbstractContextManager[None]:
 
 
 def look(index: int) -> dict[str, Any]:
-    """Return the colour and dash of a curve."""
+    """Return the colour and dash of the curve with this index, as arguments of ``ax.plot``."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
 
 

@@ -1,32 +1,20 @@
 """The files that scripts write for the documentation are what the scripts would write now."""
 
 import csv
-import importlib.util
 import json
 import random
-import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interpolants.modules import BACKENDS
-from interpolants.schedules import BUILT_IN
+from interpolants.schedules import BUILT_IN, PAPER
+from tests.support.scripts import script
 
 ROOT = Path(__file__).resolve().parents[2]
 QUANTITIES = ("alpha", "sigma", "d_alpha", "d_sigma", "ratio", "log_snr", "wronskian", "lambda", "kappa")
 EXPONENTIAL = ("vp", "constant-vp", "sub-vp", "ve", "sigmoid", "raw-sigmoid", "sigmoid-vp", "lipschitz-optimal", "ddpm")
-
-
-def script(path):
-    """Import a script by its path, with its folder importable for its neighbours."""
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(specification)
-    sys.path.insert(0, str(path.parent))
-    try:
-        specification.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +58,35 @@ def test_precision_is_fresh(rows, backend):
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("name", ["linear", "gvp"])
 def test_formulas_are_fresh(name):
-    """The LaTeX of the page is what the schedule gives."""
+    """The LaTeX of the pages is what the schedule gives."""
+    formulas = script(ROOT / "docs/formulas.py")
+    stored = json.loads((ROOT / "docs/formulas.json").read_text())[name]
+    found = json.loads(json.dumps(formulas.formulas(name)))
+    assert found == {key: stored[key] for key in found}
+
+
+@pytest.mark.parametrize("name", ["linear", "ve"])
+def test_derivations_are_fresh(name):
+    """Certificate and ends are what the schedule gives, and the measures agree to 1e-9."""
+    formulas = script(ROOT / "docs/formulas.py")
+    stored, schedule = json.loads((ROOT / "docs/formulas.json").read_text())[name], formulas.by_name(name)
+    assert formulas.certificate(schedule) == {key: stored[key] for key in ("certificate", "ends")}
+    np.testing.assert_allclose(formulas.measures(schedule), stored["measures"], rtol=1e-9)
+
+
+def test_every_schedule_has_its_derivation():
+    """A page for each built-in schedule, as the script writes it, and all parts of its content; no proof is missing."""
     formulas = script(ROOT / "docs/formulas.py")
     stored = json.loads((ROOT / "docs/formulas.json").read_text())
-    assert set(stored) == set(formulas.NAMES)
-    assert json.loads(json.dumps(formulas.formulas(name))) == stored[name]
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs/derivations").glob("*.md")}
+    assert pages == {name: formulas.page(name) for name in BUILT_IN}
+    assert set(stored) == set(BUILT_IN)
+    for name, found in stored.items():
+        parts = {"measures", "certificate", "ends"}
+        if name not in formulas.WITHOUT_LATEX:
+            parts |= {"quantities", "conversions", "transport"}
+            assert len(found["quantities"]) == 10
+            assert len(found["conversions"]) == (20 if name in PAPER else 8)
+        assert set(found) == parts
+        assert [row[0] for row in found["measures"]] == list(formulas.VARIANCES)
+        assert all(word in found["certificate"] for word in ("continuity", "Fokker-Planck", "conversions invert"))
