@@ -120,7 +120,7 @@ def train(
         net, batches, readings = Spread(model, loss, config, here), Batches(data, config, here), Readings(here)
         recipe = _recipe(model, data, config, loss)
         journal = Journal(folder, record, config, recipe, here, extra, described, probe, on_step, progress=progress)
-        with closing(journal), closing(batches):
+        with closing(net), closing(journal), closing(batches):
             journal.open(state)
             stopped = False
             while state.step < config.steps and not stopped:

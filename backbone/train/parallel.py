@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -59,6 +60,16 @@ class Spread:
             sharded: Any = self.model
             sharded.set_requires_gradient_sync(last)
         yield
+
+    def close(self) -> None:
+        """Let go of the wrapper while its processes are still a group.
+
+        Last to hold the group, it would end the group's threads with Python's lock in its hand, which one of them may
+        be waiting for.
+        """
+        if isinstance(self.net, DistributedDataParallel):
+            self.net = self.net.module
+            gc.collect()
 
 
 class _Losses(nn.Module):
