@@ -165,13 +165,10 @@ def _by_luck(draft: Draft, end: End) -> bool:
     """Whether an infinite limit is met at an end on this processor only."""
     if not np.isinf(end.limit):
         return False
+    functions = [compile_body(draft.array, str(draft.symbol), library, "array") for library in NUDGED]
+    times = [np.asarray([end.time], dtype) for dtype in (np.float64, np.float32)]
     with np.errstate(all="ignore"):
-        values = [
-            compile_body(draft.array, str(draft.symbol), library, "array")(np.asarray([end.time], dtype))[0]
-            for library in NUDGED
-            for dtype in (np.float64, np.float32)
-        ]
-    return bool(np.isfinite(values).any())
+        return any(bool(np.isfinite(function(time)).any()) for function in functions for time in times)
 
 
 def _trials(exact: Exact, floor: float, thorough: bool, seconds: float) -> list[_Trial]:

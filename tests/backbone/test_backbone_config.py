@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from training_support import PAPER
 
 from backbone import SiTConfig, TrainConfig, sit
 from backbone.sizes import SIZES, named_config
@@ -89,16 +90,8 @@ def test_an_override_that_is_no_field_is_a_type_error():
 def test_the_training_recipe_of_the_paper_is_the_default():
     """TrainConfig() is AdamW(1e-4, 0.9, 0.999), no decay, warm-up or clipping, batch 256, EMA 0.9999, 400K steps."""
     assert dataclasses.asdict(TrainConfig()) == {
+        **PAPER,
         "steps": 400_000,
-        "batch_size": 256,
-        "learning_rate": 1e-4,
-        "betas": (0.9, 0.999),
-        "weight_decay": 0.0,
-        "warmup_steps": 0,
-        "decay": "constant",
-        "clip_norm": None,
-        "ema_decay": 0.9999,
-        "ema_warmup": False,
         "ema_widths": (),
         "micro_batch": None,
         "precision": "float32",

@@ -21,6 +21,19 @@ TOY = SiTConfig(
 
 OBJECTIVE = Objective(Linear())
 
+PAPER = {
+    "batch_size": 256,
+    "learning_rate": 1e-4,
+    "betas": (0.9, 0.999),
+    "weight_decay": 0.0,
+    "warmup_steps": 0,
+    "decay": "constant",
+    "clip_norm": None,
+    "ema_decay": 0.9999,
+    "ema_warmup": False,
+}
+"""The published training: AdamW, batch, average; without warm-up, decay or clipping."""
+
 
 def toy_data(count=48):
     """Two classes: images of -1 and of +1 with a little noise."""
